@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: MIT
+// The models of the demo and their training. Reads from top to bottom: the pictures, one training loop for all models, the
+// test on whole images, the cost.
+#include "experiment.hpp"
+
+#include "../support/peak_memory.hpp"
+#include "../support/timing.hpp"
+#include <fovea/data/cluttered_digits.hpp>
+#include <fovea/fovea.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using fovea::Arena;
+using fovea::Index;
+using fovea::Magnifier;
+using fovea::MagnifiedImage;
+using fovea::Parameters;
+using fovea::Shape;
+using fovea::Tape;
+using fovea::Tensor;
+using fovea::Var;
+using fovea::Workers;
+using fovea::model::Gaze;
+using fovea::model::ProxyOnly;
+using fovea::model::Saccader;
+
+constexpr Index kCanvas = 100;
+constexpr Index kBatch = 32;
+constexpr Index kShard = 16;
+/// What a saccader needs to see at least; on two cores about half of the time allowed.
+constexpr Index kTrainImages = 1'000'000;
+constexpr Index kSmokeImages = 1'280;
+constexpr double kSaccaderRate = 1e-3;
+constexpr double kProxyOnlyRate = 1e-3;
+
+fovea::data::ClutteredDigitsOptions digits_options() {
+  fovea::data::ClutteredDigitsOptions options;
+  options.canvas = kCanvas;
+  return options;
+}
+
+/// The images of a shard, made on the spot. One per worker; allocates nothing after the first time.
+class Shard {
+ public:
+  Shard(Index capacity, Index proxy)
+      : images_(static_cast<std::size_t>(capacity)),
+        canvas_({kCanvas, kCanvas, 1}),
+        proxies_({capacity, proxy, proxy, 1}),
+        labels_(static_cast<std::size_t>(capacity)) {}
+
+  /// Samples [first, first + count) of the endless sequence.
+  void fill(const fovea::data::ClutteredDigits& digits, const Magnifier& magnifier, std::uint64_t first, Index count) {
+    count_ = count;
+    for (Index i = 0; i < count; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      labels_[at] = digits.generate(first + static_cast<std::uint64_t>(i), canvas_.view()).label;
+      images_[at].assign(magnifier, std::as_const(canvas_).view(), scratch_);
+      fovea::proxy(images_[at], proxies_.view()[i]);
+    }
+  }
+
+  [[nodiscard]] std::span<const MagnifiedImage> images() const {
+    return {images_.data(), static_cast<std::size_t>(count_)};
+  }
+  [[nodiscard]] std::span<const std::int32_t> labels() const { return {labels_.data(), static_cast<std::size_t>(count_)}; }
+  template <class C>
+  [[nodiscard]] Var<float> proxies(C& context) const {
+    return context.constant(proxies_.data(), Shape{count_, proxies_.extent(1), proxies_.extent(2), 1});
+  }
+
+ private:
+  Index count_ = 0;
+  std::vector<MagnifiedImage> images_;
+  Tensor<std::uint8_t, 3> canvas_;
+  Tensor<float, 4> proxies_;
+  std::vector<std::int32_t> labels_;
+  Arena scratch_;
+};
+
+Index count_correct(const Var<float>& logits, std::span<const std::int32_t> labels) {
+  const auto rows = logits.values<2>();
+  Index correct = 0;
+  for (Index b = 0; b < rows.extent(0); ++b) {
+    const float* row = rows[b].data();
+    correct += std::max_element(row, row + rows.extent(1)) - row == labels[static_cast<std::size_t>(b)] ? 1 : 0;
+  }
+  return correct;
+}
+
+/// What all models share: pictures, threads, how long to train.
+class Experiment {
+ public:
+  Experiment(const Options& options, const Data& data, support::Progress& progress)
+      : options_(options),
+        progress_(progress),
+        workers_(options.threads),
+        train_(data.train, digits_options(), options.seed),
+        // Another seed, so that no test image has its digit where a training image of the same number has it.
+        test_(data.test, digits_options(), options.seed + (std::uint64_t{1} << 32)),
+        saccader_options_(saccader_options(options, data)),
+        magnifier_({kCanvas, kCanvas}, {options.image_size, options.image_size}, 1, finest_level()) {
+    for (int i = 0; i < workers_.size(); ++i) shards_.emplace_back(kShard, options.proxy_size);
+  }
+
+  Results run() {
+    Results results;
+    results.threads = workers_.size();
+    results.test_images = options_.test_images;
+
+    const Saccader saccader(saccader_options_);
+    const fovea::train::CoarseToFine curriculum;
+    const support::Stopwatch watch;
+    const Trained seeing = train_saccader("saccader", saccader, kSeconds * options_.minutes, planned_images(),
+                                          [&](double progress) { return curriculum.looking(progress, saccader_options_); });
+    results.train_seconds = watch.seconds();
+    results.train_images = seeing.images;
+
+    // The same network, as many images, but it does not choose where to look.
+    const Trained random = train_saccader("random_glimpses", saccader, kNoLimit, seeing.images, [&](double) {
+      fovea::model::Looking looking;
+      looking.gaze = Gaze::uniform;
+      return looking;
+    });
+    const ProxyOnly thumbnail({.classes = saccader_options_.classes, .proxy = saccader_options_.proxy});
+    const Trained proxy_only = train_proxy_only(thumbnail, seeing.images);
+
+    test(results, saccader, seeing.weights, random.weights, thumbnail, proxy_only.weights);
+    measure_cost(results, saccader, seeing.weights);
+    return results;
+  }
+
+ private:
+  static constexpr double kSeconds = 60;
+  static constexpr double kNoLimit = 1e9;
+
+  struct Trained {
+    Parameters<float> weights;
+    Index images = 0;
+  };
+
+  static fovea::model::SaccaderOptions saccader_options(const Options& options, const Data& data) {
+    fovea::model::SaccaderOptions o;
+    o.classes = data.train.classes;
+    o.proxy = {options.proxy_size, options.proxy_size};
+    o.glimpse = {options.glimpse_size, options.glimpse_size};
+    o.steps = options.glimpses;
+    // A region a little larger than a digit.
+    o.scale = std::min(1.0, 1.28 * static_cast<double>(std::max(data.train.height(), data.train.width())) / kCanvas);
+    return o;
+  }
+
+  /// The finest level of the pyramid that a glimpse can ask for: training stores none below.
+  [[nodiscard]] int finest_level() const {
+    const double smallest = saccader_options_.scale * std::exp(-saccader_options_.policy.zoom);
+    const double spacing =
+        smallest * static_cast<double>(options_.image_size) / static_cast<double>(options_.glimpse_size);
+    return std::max(0, static_cast<int>(std::floor(std::log2(std::max(1.0, spacing)))));
+  }
+
+  [[nodiscard]] Index planned_images() const { return options_.smoke ? kSmokeImages : kTrainImages; }
+
+  /// Trains for `images` images, or `seconds` seconds where that is less; schedules then run by the clock.
+  /// `loss(tape, shard, task, progress)` is the forward pass of a shard.
+  template <class Loss>
+  Trained train(const std::string& title, const fovea::ParameterLayout& layout, double peak_rate, double seconds,
+                Index images, Loss&& loss) {
+    Parameters<float> weights(layout, options_.seed);
+    fovea::train::WeightAverage<float> average(weights);
+    fovea::train::Trainer<float, fovea::train::Adam<float>> trainer(
+        weights, fovea::train::Adam<float>(weights.values().size(), {.beta2 = 0.99}), workers_,
+        {.batch = kBatch, .shard = kShard});
+    const fovea::bound::WarmUpCosine rate{.peak = peak_rate, .warm_up = 0.02, .floor = 0.02};
+
+    progress_.begin(title);
+    const support::Stopwatch watch;
+    Index seen = 0;
+    // What is shown is the mean over the last steps.
+    double shown_loss = 0;
+    double shown_accuracy = 0;
+    for (double progress = 0; progress < 1;) {
+      const auto report = trainer.step(rate(progress), [&](Tape<float>& tape, const fovea::train::ShardTask& task) {
+        Shard& shard = shards_[static_cast<std::size_t>(task.worker)];
+        shard.fill(train_, magnifier_, static_cast<std::uint64_t>(seen + task.first), task.count);
+        return loss(tape, shard, task, progress);
+      });
+      average.update(weights);
+      seen += kBatch;
+      progress = std::max(static_cast<double>(seen) / static_cast<double>(images), watch.seconds() / seconds);
+
+      const double weight = std::max(1.0 / static_cast<double>(trainer.steps()), 0.005);
+      shown_loss += weight * (report.loss - shown_loss);
+      shown_accuracy += weight * (report.accuracy - shown_accuracy);
+      progress_.update({.fraction = std::min(progress, 1.0), .images = seen, .loss = shown_loss, .accuracy = shown_accuracy});
+    }
+    progress_.end();
+    return {average.parameters(), seen};
+  }
+
+  template <class LookingAt>
+  Trained train_saccader(const std::string& title, const Saccader& saccader, double seconds, Index images,
+                         LookingAt&& looking_at) {
+    const fovea::train::CoarseToFine curriculum;
+    return train(title, saccader.layout(), kSaccaderRate, seconds, images,
+                 [&](Tape<float>& tape, const Shard& shard, const fovea::train::ShardTask& task, double progress) {
+                   fovea::model::Looking looking = looking_at(progress);
+                   looking.noise = {options_.seed, task.step, static_cast<std::uint64_t>(task.first)};
+                   const auto path = saccader.forward(tape, shard.proxies(tape), shard.images(), looking);
+                   const Var<float> loss = saccader.loss(tape, path, shard.labels(), curriculum.loss(progress));
+                   return fovea::train::ShardLoss<float>{loss, count_correct(path.logits(), shard.labels())};
+                 });
+  }
+
+  Trained train_proxy_only(const ProxyOnly& model, Index images) {
+    return train("proxy_only", model.layout(), kProxyOnlyRate, kNoLimit, images,
+                 [&](Tape<float>& tape, const Shard& shard, const fovea::train::ShardTask&, double) {
+                   const Var<float> logits = model.forward(tape, shard.proxies(tape));
+                   const Var<float> loss = fovea::nn::sum(tape, fovea::nn::cross_entropy(tape, logits, shard.labels()));
+                   return fovea::train::ShardLoss<float>{loss, count_correct(logits, shard.labels())};
+                 });
+  }
+
+  /// A whole test image in memory, as a stranger would bring it.
+  struct WholeImage {
+    Tensor<std::uint8_t, 3> canvas{{kCanvas, kCanvas, 1}};
+    Tensor<std::uint8_t, 3> pixels;
+    fovea::Pyramid<std::uint8_t> pyramid;
+    Arena arena;
+    int label = 0;
+
+    void make(const fovea::data::ClutteredDigits& digits, const Magnifier& magnifier, std::uint64_t sample) {
+      const Extents<3> extents{magnifier.extent()[0], magnifier.extent()[1], 1};
+      if (pixels.extents() != extents) pixels = Tensor<std::uint8_t, 3>(extents);
+      label = digits.generate(sample, canvas.view()).label;
+      magnifier.materialise(std::as_const(canvas).view(), pixels.view(), arena);
+    }
+    template <std::size_t N>
+    using Extents = fovea::Extents<N>;
+  };
+
+  /// Every model on the same whole images.
+  void test(Results& results, const Saccader& saccader, const Parameters<float>& seeing, const Parameters<float>& random,
+            const ProxyOnly& thumbnail, const Parameters<float>& proxy_only) {
+    constexpr std::size_t kModels = 4;
+    constexpr Index kExamples = 8;
+    std::vector<WholeImage> wholes(static_cast<std::size_t>(workers_.size()));
+    std::vector<std::array<Index, kModels>> right(wholes.size(), std::array<Index, kModels>{});
+    results.examples.resize(kExamples);
+    progress_.begin("test");
+    // A picture at a time on each worker; in blocks, so that the bar moves.
+    const Index block = 10 * workers_.size();
+    for (Index first = 0; first < options_.test_images; first += block) {
+      workers_.run(std::min(block, options_.test_images - first), [&](Index i, int worker) {
+        const Index sample = first + i;
+        WholeImage& whole = wholes[static_cast<std::size_t>(worker)];
+        auto& correct = right[static_cast<std::size_t>(worker)];
+        whole.make(test_, magnifier_, static_cast<std::uint64_t>(sample));
+        whole.pyramid.assign(std::as_const(whole.pixels).view());
+
+        whole.arena.reset();
+        const auto policy = saccader.classify(whole.pyramid, seeing, whole.arena);
+        correct[0] += policy.label == whole.label ? 1 : 0;
+        if (sample < kExamples) results.examples[static_cast<std::size_t>(sample)] = example(whole, policy);
+
+        fovea::model::Looking anywhere;
+        anywhere.gaze = Gaze::uniform;
+        anywhere.noise = {options_.seed, 0, static_cast<std::uint64_t>(sample), fovea::Purpose::test};
+        correct[2] += saccader.classify(whole.pyramid, random, whole.arena, anywhere).label == whole.label ? 1 : 0;
+        fovea::model::Looking ahead;
+        ahead.gaze = Gaze::centre;
+        correct[3] += saccader.classify(whole.pyramid, seeing, whole.arena, ahead).label == whole.label ? 1 : 0;
+
+        fovea::Inference<float> context(whole.arena, proxy_only.values());
+        const Var<float> proxy = context.constant(Shape{1, options_.proxy_size, options_.proxy_size, 1});
+        fovea::proxy(whole.pyramid, proxy.mutable_values<4>()[0]);
+        const std::array<std::int32_t, 1> label{whole.label};
+        correct[1] += count_correct(thumbnail.forward(context, proxy), label);
+      });
+      progress_.update({.fraction = static_cast<double>(first) / static_cast<double>(options_.test_images), .images = first});
+    }
+    progress_.end(" ");
+    const auto fraction = [&](std::size_t model) {
+      Index sum = 0;
+      for (const auto& counts : right) sum += counts[model];
+      return static_cast<double>(sum) / static_cast<double>(options_.test_images);
+    };
+    results.accuracy = {fraction(0), fraction(1), fraction(2), fraction(3)};
+  }
+
+  [[nodiscard]] support::GazeExample example(const WholeImage& whole, const fovea::model::Prediction& answer) const {
+    const auto bytes = [](fovea::View<const float, 3> picture) {
+      Tensor<std::uint8_t, 3> out(picture.extents());
+      for (Index i = 0; i < out.size(); ++i) {
+        out.data()[i] = static_cast<std::uint8_t>(std::lround(255 * std::clamp(picture.data()[i], 0.0F, 1.0F)));
+      }
+      return out;
+    };
+    support::GazeExample e;
+    e.image = whole.canvas;
+    Tensor<float, 3> proxy({options_.proxy_size, options_.proxy_size, 1});
+    fovea::proxy(whole.pyramid, proxy.view());
+    e.proxy = bytes(std::as_const(proxy).view());
+    e.regions.assign(answer.regions.begin(), answer.regions.end());
+    const fovea::glimpse::Antialiased sampler;
+    for (const auto& region : e.regions) {
+      Tensor<float, 3> glimpse({options_.glimpse_size, options_.glimpse_size, 1});
+      sampler.sample(whole.pyramid.pyramid(), region, glimpse.view());
+      e.glimpses.push_back(bytes(std::as_const(glimpse).view()));
+    }
+    e.truth = std::to_string(whole.label);
+    e.answer = std::to_string(answer.label);
+    e.confidence = static_cast<double>(answer.probabilities[static_cast<std::size_t>(answer.label)]);
+    return e;
+  }
+
+  /// One image in memory, one thread: time and growth of the peak, from the pixels to the answer.
+  void measure_cost(Results& results, const Saccader& saccader, const Parameters<float>& weights) {
+    progress_.begin("cost");
+    WholeImage whole;
+    whole.make(test_, magnifier_, 0);
+    const auto pixels = std::as_const(whole.pixels).view();
+
+    // Everything that an image needs is made anew or reused, as a program would that classifies one picture after another.
+    const auto look = [&](fovea::Pyramid<std::uint8_t>& pyramid, Arena& arena) {
+      pyramid.assign(pixels);
+      arena.reset();
+      return static_cast<double>(saccader.classify(pyramid, weights, arena).label);
+    };
+    fovea::Pyramid<std::uint8_t> pyramid;
+    Arena arena;
+    double label = 0;
+    results.ms_per_image.saccader = support::median_ms(
+        options_.smoke ? 3 : 101, [&](int) { label += look(pyramid, arena); }, 3);
+    results.peak_mib.saccader = support::measure_in_child([&] {
+                                  fovea::Pyramid<std::uint8_t> fresh;
+                                  Arena memory;
+                                  return std::vector<double>{look(fresh, memory)};
+                                }).peak_mib;
+    progress_.update({.fraction = 0.2});
+
+    const fovea::model::FullResolution network({.classes = saccader_options_.classes});
+    const Parameters<float> untrained(network.layout(), options_.seed);
+    const auto read_all = [&](Arena& memory) {
+      memory.reset();
+      return static_cast<double>(network.classify(pixels, untrained, memory).label);
+    };
+    // The time too is measured in a child: what it needs at its peak is not kept by the program.
+    const support::Measured full = support::measure_in_child([&] {
+      Arena memory;
+      double sum = 0;
+      const double ms = support::median_ms(options_.smoke ? 1 : 3, [&](int) { sum += read_all(memory); }, options_.smoke ? 0 : 1);
+      return std::vector<double>{ms, sum};
+    });
+    results.ms_per_image.full_resolution = full.values[0];
+    results.peak_mib.full_resolution = full.peak_mib;
+    progress_.end(" ");
+  }
+
+  const Options& options_;
+  support::Progress& progress_;
+  Workers workers_;
+  fovea::data::ClutteredDigits train_;
+  fovea::data::ClutteredDigits test_;
+  fovea::model::SaccaderOptions saccader_options_;
+  Magnifier magnifier_;
+  std::vector<Shard> shards_;
+};
+
+}  // namespace
+
+Results run(const Options& options, const Data& data, support::Progress& progress) {
+  return Experiment(options, data, progress).run();
+}

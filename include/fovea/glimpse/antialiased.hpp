@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The default sampler: a glimpse read from the two levels of a pyramid whose pixels are about as large as its own.
+///
+/// Reading a 758-pixel window at 64 points without a filter reads noise, and the derivative of noise is noise. Here the level is
+/// lambda = log2(spacing of the samples in pixels of the full image), levels are read by bilinear interpolation, and the two
+/// nearest are mixed by the fraction of lambda between them (trilinear filtering; Williams, Pyramidal Parametrics, SIGGRAPH
+/// 1983). So the glimpse changes continuously with s, and its derivative
+///
+///     d/ds = (1 - w) d level_k / ds + w d level_k+1 / ds + dw/ds (level_k+1 - level_k)
+///
+/// is exact almost everywhere (not where a sample crosses the centre of a pixel, nor where w is 0 or 1).
+#pragma once
+
+#include <fovea/core/config.hpp>
+#include <fovea/core/tape.hpp>
+#include <fovea/core/view.hpp>
+#include <fovea/glimpse/region.hpp>
+#include <fovea/glimpse/sampler.hpp>
+#include <fovea/image/pyramid.hpp>
+#include <fovea/image/source.hpp>
+#include <fovea/image/view.hpp>
+#include <fovea/kernel/resample.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <concepts>
+#include <span>
+#include <type_traits>
+
+namespace fovea::inline FOVEA_ABI {
+namespace glimpse {
+
+/// Which levels a glimpse is read from: (1 - weight) * level + weight * (level + 1).
+struct LevelMix {
+  int level = 0;
+  double weight = 0;
+  double slope = 0;  ///< d weight / d log(spacing); 0 where the spacing is beyond what is stored
+};
+
+/// The levels for samples that lie `spacing` pixels of the full image apart (the axis where that is more).
+template <kernel::Pixel P>
+[[nodiscard]] LevelMix choose_levels(const PyramidView<P>& image, double spacing) noexcept {
+  const int last = image.levels() - 1;
+  if (!(spacing > image.ratio(0))) return {0, 0, 0};
+  int level = 0;
+  while (level < last && image.ratio(level + 1) <= spacing) ++level;
+  if (level == last) return {last, 0, 0};
+  const double fine = image.ratio(level);
+  const double whole = std::log(image.ratio(level + 1) / fine);
+  if (!(whole > 0)) return {level, 0, 0};
+  return {level, std::log(spacing / fine) / whole, 1 / whole};
+}
+
+/// Anti-aliased glimpses. Copy freely.
+struct Antialiased {
+  Aspect aspect = Aspect::isotropic;
+  /// Beyond the edge of the image: zeros suit canvases whose background is black, border photographs.
+  kernel::Padding padding = kernel::Padding::zeros;
+  /// Octaves added to the level: 0 is right for area-averaged levels, negative is sharper and noisier.
+  double bias = 0;
+
+  /// out {h, w, C} = the glimpse of `image` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region that
+  /// is not finite or has s <= 0; any other region is allowed, also one outside the image.
+  template <ImageSource S, std::floating_point T>
+  void sample(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
+    const auto& image = source.pyramid();
+    detail::require_usable(region);
+    detail::require_shapes(image, out);
+    const Extents<2> window{out.extent(0), out.extent(1)};
+    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
+    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
+    read(image, mix.level, unit, region, out, 1 - mix.weight, false);
+    if (mix.weight > 0) read(image, mix.level + 1, unit, region, out, mix.weight, true);
+  }
+
+  /// d loss / d (s, x, y), from d_out = d loss / d out.
+  template <ImageSource S, std::floating_point T>
+  [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source,
+                                          const Region<T>& region) const {
+    const auto& image = source.pyramid();
+    detail::require_usable(region);
+    detail::require_shapes(image, d_out);
+    const Extents<2> window{d_out.extent(0), d_out.extent(1)};
+    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
+    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
+    Region<double> sum{0, 0, 0};
+    const double fine = add_backward(d_out, image, mix.level, unit, region, 1 - mix.weight, sum);
+    if (mix.slope > 0) {
+      const double coarse = add_backward(d_out, image, mix.level + 1, unit, region, mix.weight, sum);
+      // The spacing is proportional to s: d log(spacing) / ds = 1 / s.
+      sum.s += mix.slope / static_cast<double>(region.s) * (coarse - fine);
+    }
+    return {static_cast<T>(sum.s), static_cast<T>(sum.x), static_cast<T>(sum.y)};
+  }
+
+  /// d loss / d levels, added to the arrays `d_level(k)` -> View<T, 3>, for floating-point images.
+  template <std::floating_point T, class Levels>
+  void sample_backward_levels(std::type_identity_t<View<const T, 3>> d_out, const PyramidView<T>& image,
+                              const Region<T>& region, Levels&& d_level) const {
+    detail::require_usable(region);
+    detail::require_shapes(image, d_out);
+    const Extents<2> window{d_out.extent(0), d_out.extent(1)};
+    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
+    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
+    const auto add = [&](int level, double scale) {
+      const Axes at = axes(image, level, window, unit, region);
+      kernel::resample_backward_source(d_out, at.rows, at.columns, {padding, false}, View<T, 3>(d_level(level)), scale);
+    };
+    add(mix.level, 1 - mix.weight);
+    if (mix.weight > 0) add(mix.level + 1, mix.weight);
+  }
+
+  /// The op: `images` B sources of equal channels, `regions` [B, 3] as (s, x, y) -> glimpses [B, h, w, C], `extent` = {h, w}.
+  /// Records the gradient of the regions. On a tape the images must stay where they are until backward() has run.
+  template <Context C, ImageSource Source>
+  [[nodiscard]] VarOf<C> operator()(C& context, std::span<const Source> images, VarOf<C> regions,
+                                    Extents<2> extent) const {
+    return detail::sample_op(context, *this, images, regions, extent);
+  }
+  /// The same for images that are Vars: [H, W, C], one for all regions, or [B, H, W, C]; their pyramids are built here, once for each
+  /// image. Records the gradients of the regions and, where the images want one, of the images.
+  template <Context C>
+  [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> images, VarOf<C> regions, Extents<2> extent) const {
+    using T = typename C::Scalar;
+    const detail::VarImages<T> image(images, regions);
+    const Index batch = regions.shape[0];
+    const Index elements = pyramid_elements(image.extents());
+    VarOf<C> out = context.variable(Shape{batch, extent[0], extent[1], image.extents()[2]});
+    T* memory = context.template scratch<T>(elements * image.count());
+    const auto levels = [=](Index b) { return memory + image.index(b) * elements; };
+    PyramidView<T> pyramid;
+    for (Index b = 0; b < batch; ++b) {
+      detail::require_usable(image.region(b), b);
+      if (b < image.count()) pyramid = build_pyramid(image[b], levels(b));
+      sample(pyramid, image.region(b), out.template mutable_values<4>()[b]);
+    }
+    if constexpr (C::recording) {
+      if (regions.gradient != nullptr || images.gradient != nullptr) {
+        context.record([sampler = *this, image, levels, out, batch, elements, arena = &context.arena()] {
+          T* d_levels = image.wants_gradient() ? arena->template allocate<T>(elements) : nullptr;
+          for (Index b = 0; b < batch; ++b) {
+            const View<const T, 3> d_out = out.template gradients<4>()[b];
+            const PyramidView<T> view = pyramid_view(image[b], levels(b));
+            image.add_region_gradient(b, [&] { return sampler.sample_backward(d_out, view, image.region(b)); });
+            if (!image.wants_gradient()) continue;
+            if (b < image.count()) std::fill_n(d_levels, elements, T(0));
+            sampler.sample_backward_levels(d_out, view, image.region(b), [&](int level) {
+              return level == 0 ? image.gradient(b)
+                                : View<T, 3>(d_levels + (view.level(level).data() - levels(b)), view.level(level).extents());
+            });
+            // Once for each image: a shared one's levels collect over the whole batch first.
+            if (image.count() > 1 || b + 1 == batch) build_pyramid_backward(d_levels, image.gradient(b));
+          }
+        });
+      }
+    }
+    return out;
+  }
+
+ private:
+  template <class T>
+  [[nodiscard]] double spacing(Extents<2> image, Extents<2> window, const std::array<double, 2>& unit,
+                               const Region<T>& region) const noexcept {
+    const double x = unit[0] * static_cast<double>(image[1]) / static_cast<double>(window[1]);
+    const double y = unit[1] * static_cast<double>(image[0]) / static_cast<double>(window[0]);
+    return static_cast<double>(region.s) * std::max(x, y) * std::exp2(bias);
+  }
+
+  /// The axes of a read of one level.
+  struct Axes {
+    detail::AxisMap row_map;
+    detail::AxisMap column_map;
+    kernel::SampleAxis rows;
+    kernel::SampleAxis columns;
+  };
+  template <class P, class T>
+  [[nodiscard]] static Axes axes(const PyramidView<P>& image, int level, Extents<2> window,
+                                 const std::array<double, 2>& unit, const Region<T>& region) noexcept {
+    const detail::AxisMap rows(static_cast<double>(image.extent()[0]) / image.ratios(level)[0], window[0], false);
+    const detail::AxisMap columns(static_cast<double>(image.extent()[1]) / image.ratios(level)[1], window[1], false);
+    const double s = static_cast<double>(region.s);
+    return {rows, columns, rows.axis(static_cast<double>(region.y), s * unit[1]),
+            columns.axis(static_cast<double>(region.x), s * unit[0])};
+  }
+
+  template <class P, class T>
+  void read(const PyramidView<P>& image, int level, const std::array<double, 2>& unit, const Region<T>& region,
+            View<T, 3> out, double scale, bool accumulate) const noexcept {
+    const Axes at = axes(image, level, {out.extent(0), out.extent(1)}, unit, region);
+    kernel::resample(image.level(level), at.rows, at.columns, {padding, false}, out, scale, accumulate);
+  }
+
+  /// Adds `scale` times the gradient of one level's read; returns the sum of d_out * value.
+  template <class P, class T>
+  double add_backward(View<const T, 3> d_out, const PyramidView<P>& image, int level, const std::array<double, 2>& unit,
+                      const Region<T>& region, double scale, Region<double>& sum) const noexcept {
+    const Axes at = axes(image, level, {d_out.extent(0), d_out.extent(1)}, unit, region);
+    const kernel::ResampleGradient gradient =
+        kernel::resample_backward(d_out, image.level(level), at.rows, at.columns, {padding, false});
+    sum.x += scale * at.column_map.centre(gradient.columns);
+    sum.y += scale * at.row_map.centre(gradient.rows);
+    sum.s += scale * (unit[0] * at.column_map.half(gradient.columns) + unit[1] * at.row_map.half(gradient.rows));
+    return gradient.dot;
+  }
+};
+
+}  // namespace glimpse
+}  // namespace fovea::inline FOVEA_ABI

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// A small canvas seen as a large image.
+///
+/// The large image is the canvas enlarged by bilinear interpolation (torch's align_corners = false: pixel (i + 1/2) h / H - 1/2 of
+/// the canvas, the border repeated), as in the experiments of Variational Saccading (100x100 seen as 2528x2528). Interpolation and
+/// the averages of a pyramid are both linear and separable, so the lower levels come straight from the canvas by two thin
+/// matrices; nobody ever makes the 6.4 million pixels, unless with `materialise`, to compare.
+#pragma once
+
+#include <fovea/core/arena.hpp>
+#include <fovea/core/config.hpp>
+#include <fovea/core/error.hpp>
+#include <fovea/core/view.hpp>
+#include <fovea/image/view.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace fovea::inline FOVEA_ABI {
+
+/// What magnifying canvases of one size to images of one size needs; immutable, shared by all of them and by all threads.
+class Magnifier {
+ public:
+  /// `canvas`, `image`: {height, width}, at least 1 each; the image at least as large as the canvas. The finest level stored has
+  /// a pixel for 2^first_level x 2^first_level of the image; levels follow until the longer side is at most `smallest`.
+  Magnifier(Extents<2> canvas, Extents<2> image, Index channels = 1, int first_level = 4, Index smallest = 16)
+      : canvas_(canvas), image_(image), channels_(channels), first_level_(first_level) {
+    require(canvas[0] >= 1 && canvas[1] >= 1 && channels >= 1, "Magnifier: a canvas of at least 1x1x1 expected, ", canvas[0], "x",
+            canvas[1], "x", channels, " came");
+    require(image[0] >= canvas[0] && image[1] >= canvas[1], "Magnifier: an image no smaller than the canvas expected, ", canvas[0],
+            "x", canvas[1], " to ", image[0], "x", image[1], " came");
+    require(first_level >= 0 && first_level < PyramidView<std::uint8_t>::max_levels && smallest >= 1,
+            "Magnifier: a first level of 0 to 23 and a smallest side of at least 1 expected, ", first_level, " and ", smallest,
+            " came");
+    const Index side = Index{1} << first_level;
+    extents_.push_back({(image[0] + side - 1) / side, (image[1] + side - 1) / side});
+    while (std::max(extents_.back()[0], extents_.back()[1]) > smallest) {
+      extents_.push_back({(extents_.back()[0] + 1) / 2, (extents_.back()[1] + 1) / 2});
+    }
+    for (const Extents<2>& extent : extents_) pixels_ += round_up(product(extent) * channels);
+    rows_ = Band(canvas[0], image[0], side, extents_[0][0]);
+    columns_ = Band(canvas[1], image[1], side, extents_[0][1]);
+  }
+
+  [[nodiscard]] Extents<2> canvas() const noexcept { return canvas_; }
+  /// {height, width} of the large image.
+  [[nodiscard]] Extents<2> extent() const noexcept { return image_; }
+  [[nodiscard]] Index channels() const noexcept { return channels_; }
+
+  /// The whole large image, rounded to nearest; `out` {height, width, channels} with dense rows.
+  void materialise(View<const std::uint8_t, 3> canvas, View<std::uint8_t, 3> out, Arena& scratch) const {
+    require_canvas(canvas);
+    require(out.extents() == Extents<3>{image_[0], image_[1], channels_} && out.stride(2) == 1 && out.stride(1) == channels_,
+            "Magnifier: an image of ", image_[0], "x", image_[1], "x", channels_, " with dense rows expected");
+    const ArenaScope scope(scratch);
+    const Index row = image_[1] * channels_;
+    std::array<float*, 2> wide{scratch.allocate<float>(row), scratch.allocate<float>(row)};
+    std::array<Index, 2> holds{-1, -1};
+    const auto stretch = [&](Index y) -> const float* {  // canvas row y at the image's width
+      const auto slot = static_cast<std::size_t>(y % 2);
+      if (holds[slot] == y) return wide[slot];
+      holds[slot] = y;
+      float* to = wide[slot];
+      for (Index x = 0; x < image_[1]; ++x) {
+        const Point at = interpolate(x, canvas_[1], image_[1]);
+        const auto next = std::min(at.index + 1, canvas_[1] - 1);
+        for (Index c = 0; c < channels_; ++c) {
+          const auto left = static_cast<float>(canvas(y, at.index, c));
+          *to++ = left + static_cast<float>(at.fraction) * (static_cast<float>(canvas(y, next, c)) - left);
+        }
+      }
+      return wide[slot];
+    };
+    for (Index y = 0; y < image_[0]; ++y) {
+      const Point at = interpolate(y, canvas_[0], image_[0]);
+      const float* FOVEA_RESTRICT upper = stretch(at.index);
+      const float* FOVEA_RESTRICT lower = stretch(std::min(at.index + 1, canvas_[0] - 1));
+      const auto fraction = static_cast<float>(at.fraction);
+      std::uint8_t* FOVEA_RESTRICT to = out.data() + y * out.stride(0);
+      for (Index i = 0; i < row; ++i) {
+        to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(upper[i] + fraction * (lower[i] - upper[i]) + 0.5F));
+      }
+    }
+  }
+
+ private:
+  friend class MagnifiedImage;
+
+  struct Point {
+    Index index;
+    double fraction;
+  };
+  /// Where pixel `at` of the large image lies on the canvas.
+  static Point interpolate(Index at, Index canvas, Index image) noexcept {
+    const double where =
+        std::clamp((static_cast<double>(at) + 0.5) * static_cast<double>(canvas) / static_cast<double>(image) - 0.5, 0.0,
+                   static_cast<double>(canvas - 1));
+    const auto index = static_cast<Index>(where);
+    return {index, where - static_cast<double>(index)};
+  }
+
+  /// The finest level's axis as a banded matrix times the canvas's: row k is `taps` weights from pixel first[k] on. The weights of
+  /// a row sum to 1, or to less for the last, which reaches beyond the image: its average is the sum times last_scale.
+  struct Band {
+    Index taps = 0;
+    std::vector<Index> first;
+    std::vector<float> weights;  ///< [taps][rows]
+
+    Band() = default;
+    Band(Index canvas, Index image, Index side, Index rows) {
+      std::vector<double> dense(static_cast<std::size_t>(rows * canvas));
+      const auto at = [&](Index row, Index x) -> double& { return dense[static_cast<std::size_t>(row * canvas + x)]; };
+      std::vector<Index> begin(static_cast<std::size_t>(rows), canvas);
+      for (Index i = 0; i < image; ++i) {
+        const Point point = interpolate(i, canvas, image);
+        const Index row = i / side;
+        auto& start = begin[static_cast<std::size_t>(row)];
+        start = std::min(start, point.index);
+        at(row, point.index) += (1 - point.fraction) / static_cast<double>(side);
+        if (point.fraction > 0) at(row, point.index + 1) += point.fraction / static_cast<double>(side);
+        taps = std::max(taps, point.index + (point.fraction > 0 ? 2 : 1) - start);
+      }
+      first.resize(static_cast<std::size_t>(rows));
+      weights.resize(static_cast<std::size_t>(rows * taps));
+      for (Index row = 0; row < rows; ++row) {
+        const Index start = std::min(begin[static_cast<std::size_t>(row)], canvas - taps);
+        first[static_cast<std::size_t>(row)] = start;
+        for (Index k = 0; k < taps; ++k) {
+          weights[static_cast<std::size_t>(k * rows + row)] = static_cast<float>(at(row, start + k));
+        }
+      }
+    }
+  };
+
+  static constexpr Index round_up(Index n) noexcept { return (n + 63) / 64 * 64; }
+  void require_canvas(const View<const std::uint8_t, 3>& canvas) const {
+    require(canvas.extents() == Extents<3>{canvas_[0], canvas_[1], channels_}, "Magnifier: a canvas of ", canvas_[0], "x",
+            canvas_[1], "x", channels_, " expected, ", canvas.extent(0), "x", canvas.extent(1), "x", canvas.extent(2), " came");
+  }
+
+  Extents<2> canvas_;
+  Extents<2> image_;
+  Index channels_;
+  int first_level_;
+  std::vector<Extents<2>> extents_;
+  Index pixels_ = 0;
+  Band rows_;
+  Band columns_;
+};
+
+/// The levels of a magnified canvas: an ImageSource of bytes, like a Pyramid of the large image without its finest levels, and
+/// equal to it to 1/255 (that one averages rounded pixels). Holds a copy of nothing: the canvas may go.
+class MagnifiedImage {
+ public:
+  MagnifiedImage() = default;
+  MagnifiedImage(const Magnifier& magnifier, View<const std::uint8_t, 3> canvas, Arena& scratch) {
+    assign(magnifier, canvas, scratch);
+  }
+  // The view points into the memory.
+  MagnifiedImage(const MagnifiedImage&) = delete;
+  MagnifiedImage& operator=(const MagnifiedImage&) = delete;
+  MagnifiedImage(MagnifiedImage&&) = default;
+  MagnifiedImage& operator=(MagnifiedImage&&) = default;
+  ~MagnifiedImage() = default;
+
+  /// `canvas` {height, width, channels} as the magnifier has them (Error otherwise). Allocates only the first time.
+  void assign(const Magnifier& magnifier, View<const std::uint8_t, 3> canvas, Arena& scratch) {
+    magnifier.require_canvas(canvas);
+    const Index channels = magnifier.channels_;
+    if (static_cast<Index>(pixels_.size()) < magnifier.pixels_) pixels_.resize(static_cast<std::size_t>(magnifier.pixels_));
+    view_ = PyramidView<std::uint8_t>(magnifier.image_, channels);
+    const ArenaScope scope(scratch);
+
+    // Along the rows of the canvas.
+    const Index width = magnifier.extents_[0][1];
+    const Index height = magnifier.extents_[0][0];
+    const Index row = width * channels;
+    const Magnifier::Band& across = magnifier.columns_;
+    float* wide = scratch.allocate<float>(magnifier.canvas_[0] * row);
+    for (Index y = 0; y < magnifier.canvas_[0]; ++y) {
+      const std::uint8_t* from = canvas.data() + y * canvas.stride(0);
+      for (Index j = 0; j < width; ++j) {
+        const std::uint8_t* p = from + across.first[static_cast<std::size_t>(j)] * canvas.stride(1);
+        for (Index c = 0; c < channels; ++c) {
+          float sum = 0;
+          for (Index k = 0; k < across.taps; ++k) {
+            sum += across.weights[static_cast<std::size_t>(k * width + j)] *
+                   static_cast<float>(p[k * canvas.stride(1) + c * canvas.stride(2)]);
+          }
+          wide[y * row + j * channels + c] = sum;
+        }
+      }
+    }
+    // Down its columns: the finest level.
+    const Magnifier::Band& down = magnifier.rows_;
+    float* sums = scratch.allocate<float>(height * row);
+    for (Index i = 0; i < height; ++i) {
+      const float* FOVEA_RESTRICT from = wide + down.first[static_cast<std::size_t>(i)] * row;
+      float* FOVEA_RESTRICT to = sums + i * row;
+      const float w0 = down.weights[static_cast<std::size_t>(i)];
+      for (Index e = 0; e < row; ++e) to[e] = w0 * from[e];
+      for (Index k = 1; k < down.taps; ++k) {
+        const float w = down.weights[static_cast<std::size_t>(k * height + i)];
+        for (Index e = 0; e < row; ++e) to[e] += w * from[k * row + e];
+      }
+    }
+    // The others by halving. What reaches beyond the image counts as black in `sums`, and is made up for when a level is stored.
+    Index at = 0;
+    for (std::size_t level = 0; level < magnifier.extents_.size(); ++level) {
+      const Extents<2> extent = magnifier.extents_[level];
+      if (level > 0) halve(sums, magnifier.extents_[level - 1], extent, channels);
+      const Index side = Index{1} << (magnifier.first_level_ + static_cast<int>(level));
+      store(sums, extent, magnifier.image_, channels, side, pixels_.data() + at);
+      const auto ratio = static_cast<double>(side);
+      view_.push_back(ImageView<std::uint8_t>(pixels_.data() + at, {extent[0], extent[1], channels}), {ratio, ratio});
+      at += Magnifier::round_up(product(extent) * channels);
+    }
+  }
+
+  [[nodiscard]] Extents<2> extent() const noexcept { return view_.extent(); }
+  [[nodiscard]] Index channels() const noexcept { return view_.channels(); }
+  [[nodiscard]] const PyramidView<std::uint8_t>& pyramid() const noexcept { return view_; }
+
+ private:
+  /// In place: {from} to {to} = half of it, a quarter of the sum of 2x2 each.
+  static void halve(float* sums, Extents<2> from, Extents<2> to, Index channels) noexcept {
+    const Index row = from[1] * channels;
+    for (Index i = 0; i < to[0]; ++i) {
+      const float* upper = sums + 2 * i * row;
+      const float* lower = upper + row;
+      const bool pair = 2 * i + 1 < from[0];
+      float* out = sums + i * to[1] * channels;  // never ahead of what is still to be read
+      for (Index j = 0; j < to[1]; ++j) {
+        const bool right = 2 * j + 1 < from[1];
+        for (Index c = 0; c < channels; ++c) {
+          const Index p = 2 * j * channels + c;
+          float sum = upper[p];
+          if (right) sum += upper[p + channels];
+          if (pair) sum += lower[p];
+          if (right && pair) sum += lower[p + channels];
+          out[j * channels + c] = 0.25F * sum;
+        }
+      }
+    }
+  }
+
+  static void store(const float* sums, Extents<2> extent, Extents<2> image, Index channels, Index side,
+                    std::uint8_t* out) noexcept {
+    const auto share = [side](Index pixels, Index count) {  // how much of the last pixel lies within
+      return static_cast<float>(pixels - (count - 1) * side) / static_cast<float>(side);
+    };
+    const float last_row = 1.0F / share(image[0], extent[0]);
+    const float last_column = 1.0F / share(image[1], extent[1]);
+    const auto round = [](float value) { return static_cast<std::uint8_t>(static_cast<std::int32_t>(value + 0.5F)); };
+    const Index row = extent[1] * channels;
+    for (Index i = 0; i < extent[0]; ++i) {
+      const float scale = i + 1 == extent[0] ? last_row : 1.0F;
+      const float* FOVEA_RESTRICT from = sums + i * row;
+      std::uint8_t* FOVEA_RESTRICT to = out + i * row;
+      for (Index e = 0; e < row - channels; ++e) to[e] = round(scale * from[e]);
+      for (Index e = row - channels; e < row; ++e) to[e] = round(scale * last_column * from[e]);
+    }
+  }
+
+  PyramidView<std::uint8_t> view_;
+  std::vector<std::uint8_t> pixels_;
+};
+
+}  // namespace fovea::inline FOVEA_ABI

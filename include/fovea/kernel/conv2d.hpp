@@ -1,0 +1,578 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Two-dimensional convolution, NHWC, forward and backward, without an im2col matrix.
+#pragma once
+
+#include <fovea/core/config.hpp>
+#include <fovea/core/error.hpp>
+#include <fovea/core/view.hpp>
+#include <fovea/kernel/gemm.hpp>
+#include <fovea/kernel/simd.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace fovea::inline FOVEA_ABI {
+namespace kernel {
+
+/// Steps between outputs, and zeros added on each side of the input, in pixels.
+struct Conv2dOptions {
+  Index stride_y = 1;
+  Index stride_x = 1;
+  Index pad_y = 0;
+  Index pad_x = 0;
+};
+
+/// Outputs along one axis: (input + 2 pad - kernel) / stride + 1, or 0 where the kernel does not fit.
+[[nodiscard]] constexpr Index conv2d_output_extent(Index input, Index kernel, Index stride, Index pad) noexcept {
+  const Index room = input + 2 * pad - kernel;
+  return room < 0 ? 0 : room / stride + 1;
+}
+/// Extents of y [N, OH, OW, Cout] for x [N, H, W, Cin] and w [KH, KW, Cin, Cout].
+[[nodiscard]] constexpr Extents<4> conv2d_output_extents(const Extents<4>& x, const Extents<4>& w,
+                                                         const Conv2dOptions& options) noexcept {
+  return {x[0], conv2d_output_extent(x[1], w[0], options.stride_y, options.pad_y),
+          conv2d_output_extent(x[2], w[1], options.stride_x, options.pad_x), w[3]};
+}
+
+namespace detail {
+
+/// Taps along y that one register tile takes in one go.
+inline constexpr Index kSegments = 16;
+
+/// out[n, y, x, :] (+)= bias + sum over taps (ty, tx) and channels of
+///     in[n, y * step_y + offset_y + ty, x * step_x + offset_x + tx, :] * weights[ty, tx, :, :],
+/// where `in` is 0 outside its extents. A forward convolution is one of these; the gradient for the input is one for each
+/// phase of the stride, with flipped and transposed weights.
+template <class T>
+struct Correlation {
+  const T* in;
+  Index batch, in_h, in_w, in_c;
+  Index taps_y, taps_x;
+  Index step_y, step_x;
+  Index offset_y, offset_x;
+  T* out;
+  Index out_h, out_w, out_c;
+  Index out_batch, out_row, out_pixel;  ///< strides
+  const T* weights;                     ///< [taps_y * taps_x * in_c] x out_c: panels of `vectors`, or rows as they are
+  bool packed;
+  Index vectors;
+  const T* bias;
+  bool add;
+  T* rows;  ///< rows_size() elements, where wants_rows()
+
+  [[nodiscard]] Index depth() const { return taps_y * taps_x * in_c; }
+  /// Whether tiles of pixels run along the batch instead of along a row: images so narrow that a row fills no tile.
+  [[nodiscard]] bool along_batch() const { return out_w < 6 && batch > out_w; }
+  /// Whether some tap reads beside the image, so that rows are copied between zeros.
+  [[nodiscard]] bool wants_rows() const {
+    return !along_batch() && (offset_x < 0 || (out_w - 1) * step_x + offset_x + taps_x > in_w);
+  }
+  [[nodiscard]] Index row_pixels() const { return (out_w - 1) * step_x + taps_x; }
+  [[nodiscard]] Index rows_size() const { return wants_rows() ? taps_y * row_pixels() * in_c : 0; }
+
+  void prepare_panel(TileTask<T>& task, Index column) const {
+    constexpr Index width = simd::kWidth<T>;
+    const Index here = std::min(vectors * width, out_c - column);
+    const Index count = vectors_of<T>(here);
+    task.tail = here - (count - 1) * width;
+    task.b_step = packed ? count * width : out_c;
+    task.b_offset = packed ? column * depth() : column;
+    task.bias = bias == nullptr ? nullptr : bias + column;
+  }
+  [[nodiscard]] Index panel_vectors(Index column) const { return std::min(vectors, vectors_of<T>(out_c - column)); }
+
+  void run() const {
+    if (batch == 0 || out_h == 0 || out_w == 0 || out_c == 0) return;
+    if (along_batch()) {
+      run_along_batch();
+    } else {
+      run_along_rows();
+    }
+  }
+
+ private:
+  void run_along_rows() const {
+    const Index panel = vectors * simd::kWidth<T>;
+    const Index most = max_tile_rows(std::min(vectors, vectors_of<T>(out_c)));
+    // Stretches of a row whose inputs stay in L1 while the panels pass.
+    const Index bytes_per_pixel = taps_y * step_x * in_c * static_cast<Index>(sizeof(T));
+    const Index stretch = std::max<Index>(2, 24 * 1024 / bytes_per_pixel / most) * most;
+    const bool copy = wants_rows();
+    const Index row_elements = row_pixels() * in_c;
+    const Index left = std::clamp<Index>(-offset_x, 0, row_pixels());
+    const Index source = std::max<Index>(0, offset_x);
+    const Index inside = std::clamp<Index>(in_w - source, 0, row_pixels() - left);
+    if (copy) {
+      for (Index slot = 0; slot < taps_y; ++slot) {
+        T* row = rows + slot * row_elements;
+        std::fill_n(row, left * in_c, T(0));
+        std::fill(row + (left + inside) * in_c, row + row_elements, T(0));
+      }
+    }
+    std::array<Segment<T>, kSegments> segments;
+    for (Index n = 0; n < batch; ++n) {
+      const T* image = in + n * in_h * in_w * in_c;
+      Index loaded = 0;  // rows of the image that are, or have been, in `rows`
+      for (Index y = 0; y < out_h; ++y) {
+        const Index top = y * step_y + offset_y;
+        const Index first_tap = std::clamp<Index>(-top, 0, taps_y);
+        const Index last_tap = std::clamp<Index>(in_h - top, first_tap, taps_y);
+        if (copy) {
+          for (Index row = std::max(loaded, top + first_tap); row < top + last_tap; ++row) {
+            std::copy_n(image + (row * in_w + source) * in_c, inside * in_c,
+                        rows + row % taps_y * row_elements + left * in_c);
+          }
+          loaded = std::max(loaded, top + last_tap);
+        }
+        T* out_line = out + n * out_batch + y * out_row;
+        Index tap = first_tap;
+        do {
+          const Index end = std::min(last_tap, tap + kSegments);
+          for (Index t = tap; t < end; ++t) {
+            const Index row = top + t;
+            segments[static_cast<std::size_t>(t - tap)].a =
+                copy ? rows + row % taps_y * row_elements : image + (row * in_w + offset_x) * in_c;
+          }
+          TileTask<T> task{};
+          task.segments = segments.data();
+          task.segment_count = end - tap;
+          task.length = taps_x * in_c;
+          task.a_stride = step_x * in_c;
+          task.a_step = 1;
+          task.c_stride = out_pixel;
+          task.add = add || tap > first_tap;
+          for (Index x0 = 0; x0 < out_w; x0 += stretch) {
+            const Index pixels = std::min(stretch, out_w - x0);
+            for (Index column = 0; column < out_c; column += panel) {
+              prepare_panel(task, column);
+              if (tap > first_tap) task.bias = nullptr;
+              for (Index t = tap; t < end; ++t) {
+                segments[static_cast<std::size_t>(t - tap)].b = weights + t * task.length * task.b_step;
+              }
+              const Index count = panel_vectors(column);
+              for_each_piece(pixels, most, [&](Index first, Index piece) {
+                task.a_offset = (x0 + first) * task.a_stride;
+                task.c = out_line + (x0 + first) * out_pixel + column;
+                tile_function<T>(piece, count)(task);
+              });
+            }
+          }
+          tap = end;
+        } while (tap < last_tap);
+      }
+    }
+  }
+
+  void run_along_batch() const {
+    const Index panel = vectors * simd::kWidth<T>;
+    const Index most = max_tile_rows(std::min(vectors, vectors_of<T>(out_c)));
+    std::array<Segment<T>, kSegments> segments;
+    for (Index column = 0; column < out_c; column += panel) {
+      TileTask<T> task{};
+      task.segments = segments.data();
+      task.a_stride = in_h * in_w * in_c;
+      task.a_step = 1;
+      task.c_stride = out_batch;
+      const Index count = panel_vectors(column);
+      for (Index y = 0; y < out_h; ++y) {
+        const Index top = y * step_y + offset_y;
+        const Index first_y = std::clamp<Index>(-top, 0, taps_y);
+        const Index last_y = std::clamp<Index>(in_h - top, first_y, taps_y);
+        for (Index x = 0; x < out_w; ++x) {
+          const Index start = x * step_x + offset_x;
+          const Index first_x = std::clamp<Index>(-start, 0, taps_x);
+          const Index last_x = std::clamp<Index>(in_w - start, first_x, taps_x);
+          Index tap = first_y;
+          do {
+            const Index end = std::min(last_y, tap + kSegments);
+            prepare_panel(task, column);
+            if (tap > first_y) task.bias = nullptr;
+            for (Index t = tap; t < end; ++t) {
+              segments[static_cast<std::size_t>(t - tap)] = {in + ((top + t) * in_w + start + first_x) * in_c,
+                                                             weights + (t * taps_x + first_x) * in_c * task.b_step};
+            }
+            task.segment_count = end - tap;
+            task.length = (last_x - first_x) * in_c;
+            task.add = add || tap > first_y;
+            for_each_piece(batch, most, [&](Index first, Index piece) {
+              task.a_offset = first * task.a_stride;
+              task.c = out + first * out_batch + y * out_row + x * out_pixel + column;
+              tile_function<T>(piece, count)(task);
+            });
+            tap = end;
+          } while (tap < last_y);
+        }
+      }
+    }
+  }
+};
+
+/// Everything a call needs to know about its extents.
+struct Conv2dExtents {
+  Index n, h, w, ci, kh, kw, co, oh, ow;
+
+  Conv2dExtents(const Extents<4>& x, const Extents<4>& weights, const Conv2dOptions& options)
+      : n(x[0]), h(x[1]), w(x[2]), ci(x[3]), kh(weights[0]), kw(weights[1]), co(weights[3]) {
+    const Extents<4> y = conv2d_output_extents(x, weights, options);
+    oh = y[1];
+    ow = y[2];
+  }
+};
+
+inline void check_conv2d(const char* where, const Extents<4>& x, const Extents<4>& w, const Extents<4>& y,
+                         const Conv2dOptions& options, bool dense) {
+  require(options.stride_y >= 1 && options.stride_x >= 1 && options.pad_y >= 0 && options.pad_x >= 0, where,
+          ": strides of at least 1 and pads of at least 0 expected, ", options.stride_y, ", ", options.stride_x, " and ",
+          options.pad_y, ", ", options.pad_x, " came");
+  require(w[0] >= 1 && w[1] >= 1, where, ": a kernel of at least 1x1 expected, ", w[0], "x", w[1], " came");
+  require(w[2] == x[3], where, ": weights for ", x[3], " input channels expected, ", w[2], " came");
+  const Extents<4> expected = conv2d_output_extents(x, w, options);
+  require(y == expected, where, ": an output of ", expected[0], "x", expected[1], "x", expected[2], "x", expected[3],
+          " expected, ", y[0], "x", y[1], "x", y[2], "x", y[3], " came");
+  require(dense, where, ": dense views expected");
+}
+template <class T>
+void check_workspace(const char* where, View<T, 1> workspace, Index needed) {
+  require(workspace.size() >= needed && (needed == 0 || workspace.stride(0) == 1), where, ": a contiguous workspace of ",
+          needed, " elements expected, ", workspace.size(), " came");
+}
+
+/// The forward convolution without its pointers.
+template <class T>
+[[nodiscard]] Correlation<T> forward_correlation(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
+  Conv2dExtents e(x, w, options);
+  if (e.kh == 1 && e.kw == 1 && options.stride_y == 1 && options.stride_x == 1 && options.pad_y == 0 &&
+      options.pad_x == 0) {
+    // One long row of pixels.
+    e.w = e.ow = e.n * e.h * e.w;
+    e.n = e.h = e.oh = 1;
+  }
+  Correlation<T> c{};
+  c.batch = e.n;
+  c.in_h = e.h;
+  c.in_w = e.w;
+  c.in_c = e.ci;
+  c.taps_y = e.kh;
+  c.taps_x = e.kw;
+  c.step_y = options.stride_y;
+  c.step_x = options.stride_x;
+  c.offset_y = -options.pad_y;
+  c.offset_x = -options.pad_x;
+  c.out_h = e.oh;
+  c.out_w = e.ow;
+  c.out_c = e.co;
+  c.out_pixel = e.co;
+  c.out_row = e.ow * e.co;
+  c.out_batch = e.oh * e.ow * e.co;
+  c.vectors = choose_vectors<T>(c.along_batch() ? e.n : e.ow, e.co);
+  // Weights are read where they are if they already are a panel, or are too little used to pay for the copy.
+  const Index panel = c.vectors * simd::kWidth<T>;
+  c.packed = e.co % simd::kWidth<T> != 0 || (e.co > panel && e.n * e.oh * e.ow >= 256);
+  return c;
+}
+template <class T>
+[[nodiscard]] Index forward_weights_size(const Correlation<T>& c) {
+  return c.packed ? packed_size<T>(c.depth(), c.out_c) : 0;
+}
+
+/// One axis of one phase of the gradient for the input: outputs at phase, phase + stride, ...
+struct Phase {
+  Index count;   ///< pixels of the input with this phase
+  Index taps;    ///< taps of the kernel that reach them
+  Index first;   ///< the first of those taps; the others follow at distance `stride`
+  Index offset;  ///< of the first pixel of dy read for the first pixel
+
+  Phase(Index phase, Index extent, Index kernel, Index stride, Index pad)
+      : count(divide_up(extent - phase, stride)), first((phase + pad) % stride) {
+    taps = first < kernel ? divide_up(kernel - first, stride) : 0;
+    offset = (phase + pad - first) / stride - (taps - 1);
+  }
+};
+
+/// The correlation of dy for one phase of dx, without its pointers.
+template <class T>
+[[nodiscard]] Correlation<T> backward_correlation(const Conv2dExtents& e, const Conv2dOptions& options, const Phase& py,
+                                                  const Phase& px) {
+  Correlation<T> c{};
+  c.batch = e.n;
+  c.in_h = e.oh;
+  c.in_w = e.ow;
+  c.in_c = e.co;
+  c.taps_y = py.taps;
+  c.taps_x = px.taps;
+  c.step_y = c.step_x = 1;
+  c.offset_y = py.offset;
+  c.offset_x = px.offset;
+  c.out_h = py.count;
+  c.out_w = px.count;
+  c.out_c = e.ci;
+  c.out_pixel = options.stride_x * e.ci;
+  c.out_row = options.stride_y * e.w * e.ci;
+  c.out_batch = e.h * e.w * e.ci;
+  c.vectors = choose_vectors<T>(c.along_batch() ? c.batch : c.out_w, c.out_c);
+  c.packed = true;
+  c.add = true;
+  return c;
+}
+
+/// Calls body(phase_y, phase_x, y, x) for the phases of a stride that some tap reaches.
+template <class Body>
+void for_each_phase(const Conv2dExtents& e, const Conv2dOptions& options, Body&& body) {
+  for (Index y = 0; y < std::min(options.stride_y, e.h); ++y) {
+    const Phase py(y, e.h, e.kh, options.stride_y, options.pad_y);
+    if (py.taps == 0) continue;
+    for (Index x = 0; x < std::min(options.stride_x, e.w); ++x) {
+      const Phase px(x, e.w, e.kw, options.stride_x, options.pad_x);
+      if (px.taps != 0) body(py, px, y, x);
+    }
+  }
+}
+
+/// How the gradient for the weights is cut: the pixels of one pass, whose inputs and gradients stay in the caches.
+template <class T>
+struct WeightsPlan {
+  static constexpr Index kPixels = 256;
+  static constexpr Index kRows = 64;
+  Index images;  ///< of one pass; 1 where a pass is a part of an image
+  Index rows;    ///< output rows of one pass
+  Index length;  ///< output pixels of a row in one pass
+  Index vectors;
+  bool copy;    ///< inputs between zeros
+  bool pack;    ///< dy in panels
+  Index slots;  ///< input rows of one pass
+  Index row_elements;
+
+  WeightsPlan(const Conv2dExtents& e, const Conv2dOptions& options) {
+    length = std::min(e.ow, kPixels);
+    const Index room = std::clamp<Index>(kPixels / std::max<Index>(1, length), 1, kRows);
+    images = std::clamp<Index>(room / std::max<Index>(1, e.oh), 1, std::max<Index>(1, e.n));
+    rows = images > 1 ? e.oh : std::min(room, e.oh);
+    vectors = choose_vectors<T>(e.kw * e.ci, e.co);
+    pack = e.co != vectors * simd::kWidth<T>;
+    copy = options.pad_x > 0 || (e.ow - 1) * options.stride_x + e.kw > e.w;
+    slots = images * ((rows - 1) * options.stride_y + e.kh);
+    row_elements = ((length - 1) * options.stride_x + e.kw) * e.ci;
+  }
+  [[nodiscard]] Index x_size() const { return copy ? slots * row_elements : 0; }
+  [[nodiscard]] Index dy_size(Index co) const { return pack ? packed_size<T>(images * rows * length, co) : 0; }
+};
+
+}  // namespace detail
+
+/// Elements of workspace for conv2d on x [N, H, W, Cin] and w [KH, KW, Cin, Cout].
+template <class T>
+[[nodiscard]] Index conv2d_workspace(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
+  const auto c = detail::forward_correlation<T>(x, w, options);
+  return detail::forward_weights_size(c) + c.rows_size() + detail::kSlack<T>;
+}
+/// Elements of workspace for conv2d_backward_input; x: extents of the forward input.
+template <class T>
+[[nodiscard]] Index conv2d_backward_input_workspace(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
+  const detail::Conv2dExtents e(x, w, options);
+  Index most = 0;
+  detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index, Index) {
+    const auto c = detail::backward_correlation<T>(e, options, py, px);
+    most = std::max(most, detail::packed_size<T>(c.depth(), c.out_c) + c.rows_size());
+  });
+  return most + detail::kSlack<T>;
+}
+/// Elements of workspace for conv2d_backward_weights; x: extents of the forward input.
+template <class T>
+[[nodiscard]] Index conv2d_backward_weights_workspace(const Extents<4>& x, const Extents<4>& w,
+                                                      const Conv2dOptions& options) {
+  const detail::Conv2dExtents e(x, w, options);
+  const detail::WeightsPlan<T> plan(e, options);
+  return plan.x_size() + plan.dy_size(e.co) + detail::kSlack<T>;
+}
+
+/// y = x * w + bias: y[n, oy, ox, co] = bias[co] + sum over kh, kw, ci of
+///     x[n, oy * stride_y - pad_y + kh, ox * stride_x - pad_x + kw, ci] * w[kh, kw, ci, co].
+/// x [N, H, W, Cin], w [KH, KW, Cin, Cout], bias [Cout] or empty, y as conv2d_output_extents says; all dense, y overwritten.
+/// `workspace`: conv2d_workspace<T>(...) contiguous elements, any contents. Throws Error where something does not fit.
+template <class T>
+void conv2d(View<const std::type_identity_t<T>, 4> x, View<const std::type_identity_t<T>, 4> w,
+            View<const std::type_identity_t<T>, 1> bias, const Conv2dOptions& options, View<T, 4> y,
+            View<std::type_identity_t<T>, 1> workspace) {
+  detail::check_conv2d("conv2d", x.extents(), w.extents(), y.extents(), options,
+                       x.is_dense() && w.is_dense() && y.is_dense());
+  require(bias.empty() || (bias.extent(0) == w.extent(3) && bias.stride(0) == 1), "conv2d: a bias of ", w.extent(3),
+          " elements expected, ", bias.extent(0), " came");
+  auto c = detail::forward_correlation<T>(x.extents(), w.extents(), options);
+  const Index weights_size = detail::forward_weights_size(c);
+  detail::check_workspace("conv2d", workspace, weights_size + c.rows_size() + detail::kSlack<T>);
+  T* packed = detail::aligned_start(workspace.data());
+  if (c.packed) detail::pack_panels(w.data(), c.out_c, Index{1}, c.depth(), c.out_c, c.vectors, packed);
+  c.in = x.data();
+  c.out = y.data();
+  c.weights = c.packed ? packed : w.data();
+  c.bias = bias.empty() ? nullptr : bias.data();
+  c.rows = packed + weights_size;
+  c.run();
+}
+
+/// dx += the gradient of conv2d for its input. dy as y, dx as x; the rest as for conv2d.
+/// `workspace`: conv2d_backward_input_workspace<T>(...) elements.
+template <class T>
+void conv2d_backward_input(View<const std::type_identity_t<T>, 4> dy, View<const std::type_identity_t<T>, 4> w,
+                           const Conv2dOptions& options, View<T, 4> dx, View<std::type_identity_t<T>, 1> workspace) {
+  detail::check_conv2d("conv2d_backward_input", dx.extents(), w.extents(), dy.extents(), options,
+                       dx.is_dense() && w.is_dense() && dy.is_dense());
+  if (dy.empty() || dx.empty()) return;
+  detail::check_workspace("conv2d_backward_input", workspace,
+                          conv2d_backward_input_workspace<T>(dx.extents(), w.extents(), options));
+  const detail::Conv2dExtents e(dx.extents(), w.extents(), options);
+  T* packed = detail::aligned_start(workspace.data());
+  detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index y, Index x) {
+    auto c = detail::backward_correlation<T>(e, options, py, px);
+    const Index panel = c.vectors * simd::kWidth<T>;
+    for (Index column = 0; column < e.ci; column += panel) {
+      const Index here = std::min(panel, e.ci - column);
+      const Index padded = detail::vectors_of<T>(here) * simd::kWidth<T>;
+      T* to = packed + column * c.depth();
+      for (Index ty = 0; ty < py.taps; ++ty) {
+        const Index kh = py.first + options.stride_y * (py.taps - 1 - ty);
+        for (Index tx = 0; tx < px.taps; ++tx) {
+          const Index kw = px.first + options.stride_x * (px.taps - 1 - tx);
+          detail::copy_matrix(w.data() + ((kh * e.kw + kw) * e.ci + column) * e.co, Index{1}, e.co, e.co, here, to, padded,
+                              padded);
+          to += e.co * padded;
+        }
+      }
+    }
+    c.in = dy.data();
+    c.out = dx.data() + (y * e.w + x) * e.ci;
+    c.weights = packed;
+    c.rows = packed + detail::packed_size<T>(c.depth(), c.out_c);
+    c.run();
+  });
+}
+
+/// dw += the gradient of conv2d for its weights, db += that for its bias (db may be empty).
+/// dy as y, dw as w, db [Cout]. `workspace`: conv2d_backward_weights_workspace<T>(...) elements.
+template <class T>
+void conv2d_backward_weights(View<const std::type_identity_t<T>, 4> dy, View<const std::type_identity_t<T>, 4> x,
+                             const Conv2dOptions& options, View<T, 4> dw, View<std::type_identity_t<T>, 1> db,
+                             View<std::type_identity_t<T>, 1> workspace) {
+  detail::check_conv2d("conv2d_backward_weights", x.extents(), dw.extents(), dy.extents(), options,
+                       x.is_dense() && dw.is_dense() && dy.is_dense());
+  require(db.empty() || (db.extent(0) == dw.extent(3) && db.stride(0) == 1), "conv2d_backward_weights: a bias of ",
+          dw.extent(3), " elements expected, ", db.extent(0), " came");
+  if (dy.empty()) return;
+  detail::check_workspace("conv2d_backward_weights", workspace,
+                          conv2d_backward_weights_workspace<T>(x.extents(), dw.extents(), options));
+  using Plan = detail::WeightsPlan<T>;
+  const detail::Conv2dExtents e(x.extents(), dw.extents(), options);
+  const Plan plan(e, options);
+  constexpr Index width = simd::kWidth<T>;
+  T* packed_dy = detail::aligned_start(workspace.data());
+  T* packed_x = packed_dy + plan.dy_size(e.co);
+  const Index panel = plan.vectors * width;
+  const Index depth = e.kw * e.ci;  // contiguous inputs of one tap row
+  const Index most = detail::max_tile_rows(std::min(plan.vectors, detail::vectors_of<T>(e.co)));
+
+  for (Index n0 = 0; n0 < e.n; n0 += plan.images) {
+    const Index images = std::min(plan.images, e.n - n0);
+    for (Index y0 = 0; y0 < e.oh; y0 += plan.rows) {
+      const Index rows = std::min(plan.rows, e.oh - y0);
+      const Index top = y0 * options.stride_y - options.pad_y;
+      const Index slots = (rows - 1) * options.stride_y + e.kh;  // input rows of an image
+      for (Index x0 = 0; x0 < e.ow; x0 += plan.length) {
+        const Index length = std::min(plan.length, e.ow - x0);
+        const Index start = x0 * options.stride_x - options.pad_x;
+        const Index pixels = (length - 1) * options.stride_x + e.kw;
+        if (plan.copy) {
+          const Index left = std::clamp<Index>(-start, 0, pixels);
+          const Index inside = std::clamp<Index>(e.w - std::max<Index>(0, start), 0, pixels - left);
+          for (Index i = 0; i < images; ++i) {
+            for (Index s = 0; s < slots; ++s) {
+              const Index row = top + s;
+              if (row < 0 || row >= e.h) continue;
+              T* to = packed_x + (i * slots + s) * plan.row_elements;
+              std::fill_n(to, left * e.ci, T(0));
+              std::copy_n(x.data() + (((n0 + i) * e.h + row) * e.w + std::max<Index>(0, start)) * e.ci, inside * e.ci,
+                          to + left * e.ci);
+              std::fill(to + (left + inside) * e.ci, to + pixels * e.ci, T(0));
+            }
+          }
+        }
+        // Panels of dy for all pixels of this pass: row by row of the image, so that a row is one segment.
+        const Index pass_pixels = images * rows * length;
+        for (Index column = 0; column < e.co; column += panel) {
+          const Index here = std::min(panel, e.co - column);
+          const Index vectors = detail::vectors_of<T>(here);
+          const Index tail = here - (vectors - 1) * width;
+          const auto dy_row = [&](Index i, Index y) {
+            return dy.data() + (((n0 + i) * e.oh + y0 + y) * e.ow + x0) * e.co + column;
+          };
+          if (plan.pack) {
+            for (Index i = 0; i < images; ++i) {
+              for (Index y = 0; y < rows; ++y) {
+                detail::copy_matrix(dy_row(i, y), e.co, Index{1}, length, here,
+                                    packed_dy + column * pass_pixels + (i * rows + y) * length * vectors * width,
+                                    vectors * width, vectors * width);
+              }
+            }
+          }
+          const Index b_step = plan.pack ? vectors * width : e.co;
+          const auto right = [&](Index i, Index y) -> const T* {
+            return plan.pack ? packed_dy + column * pass_pixels + (i * rows + y) * length * b_step : dy_row(i, y);
+          };
+          if (!db.empty()) {
+            for (Index v = 0; v < vectors; ++v) {
+              simd::Batch<T> even = simd::zero<T>();
+              simd::Batch<T> odd = simd::zero<T>();
+              for (Index i = 0; i < images; ++i) {
+                for (Index y = 0; y < rows; ++y) {
+                  const T* from = right(i, y) + v * width;
+                  Index p = 0;
+                  for (; p + 2 <= length; p += 2) {
+                    even = even + simd::load(from + p * b_step);
+                    odd = odd + simd::load(from + (p + 1) * b_step);
+                  }
+                  if (p < length) even = even + simd::load(from + p * b_step);
+                }
+              }
+              T* to = db.data() + column + v * width;
+              const Index lanes = v + 1 < vectors ? width : tail;
+              simd::store_partial(to, lanes, simd::load_partial(to, lanes) + (even + odd));
+            }
+          }
+          std::array<detail::Segment<T>, Plan::kRows> segments;
+          detail::TileTask<T> task{};
+          task.segments = segments.data();
+          task.length = length;
+          task.a_stride = 1;
+          task.a_step = options.stride_x * e.ci;
+          task.b_step = b_step;
+          task.c_stride = e.co;
+          task.add = true;
+          task.tail = tail;
+          for (Index kh = 0; kh < e.kh; ++kh) {
+            Index count = 0;
+            for (Index i = 0; i < images; ++i) {
+              for (Index y = 0; y < rows; ++y) {
+                const Index slot = y * options.stride_y + kh;
+                const Index row = top + slot;
+                if (row < 0 || row >= e.h) continue;
+                const T* a = plan.copy ? packed_x + (i * slots + slot) * plan.row_elements
+                                       : x.data() + (((n0 + i) * e.h + row) * e.w + start) * e.ci;
+                segments[static_cast<std::size_t>(count++)] = {a, right(i, y)};
+              }
+            }
+            if (count == 0) continue;
+            task.segment_count = count;
+            detail::for_each_piece(depth, most, [&](Index first, Index piece) {
+              task.a_offset = first;
+              task.c = dw.data() + (kh * depth + first) * e.co + column;
+              detail::tile_function<T>(piece, vectors)(task);
+            });
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace kernel
+}  // namespace fovea::inline FOVEA_ABI

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Vectors of 32-bit words picked from anywhere: what a bilinear read needs and xsimd has not (byte addresses, shifts by lane).
+///
+/// A gather costs about as much as the scalar loads it replaces; it pays since what follows it is vector arithmetic, and since one
+/// word holds both neighbours of a bilinear read in a byte image of up to three channels. Only where kHasGather.
+#pragma once
+
+#include <fovea/core/config.hpp>
+#include <fovea/core/view.hpp>
+#include <fovea/kernel/simd.hpp>
+
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push  // g++ 12 on its own avx512fintrin.h, see kernel/simd.hpp
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace fovea::inline FOVEA_ABI {
+namespace kernel::detail {
+
+#if defined(__AVX512F__)
+inline constexpr bool kHasGather = simd::kWidth<float> == 16;
+/// kWidth<float> words.
+struct Words {
+  __m512i value;
+};
+[[nodiscard]] FOVEA_ALWAYS_INLINE Words load_words(const std::int32_t* p) {
+  return {_mm512_load_si512(reinterpret_cast<const void*>(p))};
+}
+/// The words at `base` + `bytes`, lane by lane; any alignment, little endian.
+[[nodiscard]] FOVEA_ALWAYS_INLINE Words gather_words(const void* base, Words bytes) {
+  return {_mm512_i32gather_epi32(bytes.value, base, 1)};
+}
+/// (words >> bits) & mask as float; the result must be below 2^31.
+template <std::uint32_t mask>
+[[nodiscard]] FOVEA_ALWAYS_INLINE simd::Batch<float> extract(Words words, Words bits) {
+  const __m512i part = _mm512_srlv_epi32(words.value, bits.value);
+  return simd::Batch<float>(_mm512_cvtepi32_ps(_mm512_and_si512(part, _mm512_set1_epi32(static_cast<int>(mask)))));
+}
+[[nodiscard]] FOVEA_ALWAYS_INLINE simd::Batch<float> as_float(Words words) {
+  return simd::Batch<float>(_mm512_castsi512_ps(words.value));
+}
+#elif defined(__AVX2__)
+inline constexpr bool kHasGather = simd::kWidth<float> == 8;
+struct Words {
+  __m256i value;
+};
+[[nodiscard]] FOVEA_ALWAYS_INLINE Words load_words(const std::int32_t* p) {
+  return {_mm256_load_si256(reinterpret_cast<const __m256i*>(p))};
+}
+[[nodiscard]] FOVEA_ALWAYS_INLINE Words gather_words(const void* base, Words bytes) {
+  return {_mm256_i32gather_epi32(static_cast<const int*>(base), bytes.value, 1)};
+}
+template <std::uint32_t mask>
+[[nodiscard]] FOVEA_ALWAYS_INLINE simd::Batch<float> extract(Words words, Words bits) {
+  const __m256i part = _mm256_srlv_epi32(words.value, bits.value);
+  return simd::Batch<float>(_mm256_cvtepi32_ps(_mm256_and_si256(part, _mm256_set1_epi32(static_cast<int>(mask)))));
+}
+[[nodiscard]] FOVEA_ALWAYS_INLINE simd::Batch<float> as_float(Words words) {
+  return simd::Batch<float>(_mm256_castsi256_ps(words.value));
+}
+#else
+inline constexpr bool kHasGather = false;
+#endif
+
+}  // namespace kernel::detail
+}  // namespace fovea::inline FOVEA_ABI
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

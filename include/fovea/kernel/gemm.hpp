@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Matrix products on strided views, and the register tile that convolutions share.
+#pragma once
+
+#include <fovea/core/config.hpp>
+#include <fovea/core/error.hpp>
+#include <fovea/core/view.hpp>
+#include <fovea/kernel/simd.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace fovea::inline FOVEA_ABI {
+/// Forward and backward pairs on raw views: single-threaded, allocation-free, no tape.
+namespace kernel {
+
+namespace detail {
+
+#if defined(__GNUC__)
+#define FOVEA_UNROLL _Pragma("GCC unroll 32")
+#else
+#define FOVEA_UNROLL
+#endif
+
+/// One stretch of the inner dimension: where its left and right operands start.
+template <class T>
+struct Segment {
+  const T* a;
+  const T* b;
+};
+
+/// What a register tile computes: for rows r and columns j
+///     c[r * c_stride + j] (+)= bias[j] + sum over segments s, steps k of
+///         s.a[a_offset + r * a_stride + k * a_step] * s.b[b_offset + k * b_step + j].
+template <class T>
+struct TileTask {
+  const Segment<T>* segments;
+  Index segment_count;
+  Index length;  ///< steps of each segment
+  Index a_offset;
+  Index a_stride;
+  Index a_step;
+  Index b_offset;
+  Index b_step;
+  T* c;
+  Index c_stride;
+  const T* bias;  ///< may be null
+  bool add;       ///< add to what is in c, or overwrite it
+  Index tail;     ///< columns that exist of the last vector, 1 .. kWidth
+};
+
+/// Most rows of a tile of `vectors` vectors: accumulators, one vector row of b, and one broadcast of a stay in registers.
+template <int vectors>
+inline constexpr int kTileRows = std::min(14, (simd::kRegisters - 1 - vectors) / vectors);
+/// Vectors of the widest tile.
+inline constexpr int kTileVectors = simd::kRegisters >= 32 ? 4 : 3;
+
+/// A tile of `rows` x `vectors`. Every sum starts from zero and is added to c once, so a chain of roundings is no longer than
+/// the task's steps.
+template <class T, int rows, int vectors>
+void tile(const TileTask<T>& task) {
+  using V = simd::Batch<T>;
+  constexpr Index width = simd::kWidth<T>;
+  V sum[rows][vectors];
+  FOVEA_UNROLL
+  for (int r = 0; r < rows; ++r) {
+    FOVEA_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[r][v] = simd::zero<T>();
+  }
+  const Index length = task.length;
+  const Index stride = task.a_stride;
+  const Index a_step = task.a_step;
+  const Index b_step = task.b_step;
+  for (Index s = 0; s < task.segment_count; ++s) {
+    // Pointers to every third row: x86 addresses the two rows between as [p + stride] and [p + 2 stride].
+    constexpr int groups = (rows + 2) / 3;
+    const T* FOVEA_RESTRICT a[groups];
+    FOVEA_UNROLL
+    for (int g = 0; g < groups; ++g) a[g] = task.segments[s].a + task.a_offset + 3 * g * stride;
+    const T* FOVEA_RESTRICT b = task.segments[s].b + task.b_offset;
+    for (Index k = 0; k < length; ++k) {
+      V right[vectors];
+      FOVEA_UNROLL
+      for (int v = 0; v < vectors; ++v) right[v] = simd::load(b + v * width);
+      FOVEA_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        const V left = simd::broadcast(a[r / 3][(r % 3) * stride]);
+        FOVEA_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[r][v] = simd::fma(left, right[v], sum[r][v]);
+      }
+      FOVEA_UNROLL
+      for (int g = 0; g < groups; ++g) a[g] += a_step;
+      b += b_step;
+    }
+  }
+  T* c = task.c;
+  const Index tail = task.tail;
+  FOVEA_UNROLL
+  for (int v = 0; v < vectors; ++v) {
+    const bool whole = v + 1 < vectors || tail == width;
+    V extra = simd::zero<T>();
+    if (task.bias != nullptr) extra = whole ? simd::load(task.bias + v * width) : simd::load_partial(task.bias + v * width, tail);
+    FOVEA_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      T* to = c + r * task.c_stride + v * width;
+      V result = sum[r][v] + extra;
+      if (whole) {
+        if (task.add) result = result + simd::load(to);
+        simd::store(to, result);
+      } else {
+        if (task.add) result = result + simd::load_partial(to, tail);
+        simd::store_partial(to, tail, result);
+      }
+    }
+  }
+}
+
+template <class T>
+using TileFunction = void (*)(const TileTask<T>&);
+
+template <class T, int vectors>
+inline constexpr auto kTilesOf = []<int... r>(std::integer_sequence<int, r...>) {
+  return std::array<TileFunction<T>, sizeof...(r)>{&tile<T, r + 1, vectors>...};
+}(std::make_integer_sequence<int, kTileRows<vectors>>{});
+
+/// The tile of 1 <= rows <= max_tile_rows(vectors), 1 <= vectors <= kTileVectors.
+template <class T>
+[[nodiscard]] inline TileFunction<T> tile_function(Index rows, Index vectors) {
+  const auto r = static_cast<std::size_t>(rows - 1);
+  switch (vectors) {
+    case 1: return kTilesOf<T, 1>[r];
+    case 2: return kTilesOf<T, 2>[r];
+    case 3: return kTilesOf<T, 3>[r];
+    default: return kTilesOf<T, kTileVectors>[r];
+  }
+}
+[[nodiscard]] constexpr Index max_tile_rows(Index vectors) {
+  switch (vectors) {
+    case 1: return kTileRows<1>;
+    case 2: return kTileRows<2>;
+    case 3: return kTileRows<3>;
+    default: return kTileRows<kTileVectors>;
+  }
+}
+
+[[nodiscard]] constexpr Index divide_up(Index n, Index by) { return (n + by - 1) / by; }
+template <class T>
+[[nodiscard]] constexpr Index vectors_of(Index columns) {
+  return divide_up(columns, simd::kWidth<T>);
+}
+
+/// How `count` rows and `columns` columns are cut into tiles: as wide as the rows leave registers for.
+template <class T>
+[[nodiscard]] constexpr Index choose_vectors(Index count, Index columns) {
+  const Index vectors = vectors_of<T>(columns);
+  Index best = std::min<Index>(2, vectors);
+  for (Index v = best + 1; v <= std::min<Index>(kTileVectors, vectors); ++v) {
+    if (count <= max_tile_rows(v)) best = v;
+  }
+  return best;
+}
+
+/// Calls body(first, rows) for pieces of [0, count), as equal as can be, none larger than `most`.
+template <class Body>
+FOVEA_ALWAYS_INLINE void for_each_piece(Index count, Index most, Body&& body) {
+  const Index pieces = divide_up(count, most);
+  if (pieces == 0) return;
+  const Index small = count / pieces;
+  const Index larger = count % pieces;
+  Index first = 0;
+  for (Index p = 0; p < pieces; ++p) {
+    const Index rows = small + (p < larger ? 1 : 0);
+    body(first, rows);
+    first += rows;
+  }
+}
+
+/// Transposes kWidth x kWidth: to[j * to_stride + i] = from[i * from_stride + j].
+template <class T>
+inline void transpose_square(const T* from, Index from_stride, T* to, Index to_stride) {
+  constexpr Index width = simd::kWidth<T>;
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float> && width == 16) {
+    // Four passes that interleave rows i and i + 8: each is a rotation of the index bits, four make the transpose.
+    __m512 row[16];
+    __m512 next[16];
+    FOVEA_UNROLL
+    for (int i = 0; i < 16; ++i) row[i] = _mm512_loadu_ps(from + i * from_stride);
+    // 4x4 blocks within 128-bit lanes.
+    FOVEA_UNROLL
+    for (int i = 0; i < 16; i += 4) {
+      const __m512d t0 = _mm512_castps_pd(_mm512_unpacklo_ps(row[i], row[i + 1]));
+      const __m512d t1 = _mm512_castps_pd(_mm512_unpackhi_ps(row[i], row[i + 1]));
+      const __m512d t2 = _mm512_castps_pd(_mm512_unpacklo_ps(row[i + 2], row[i + 3]));
+      const __m512d t3 = _mm512_castps_pd(_mm512_unpackhi_ps(row[i + 2], row[i + 3]));
+      next[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(t0, t2));
+      next[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(t0, t2));
+      next[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(t1, t3));
+      next[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(t1, t3));
+    }
+    // next[4 q + c] lane l holds rows 4q..4q+3 of column 4l + c: gather the four q of each column.
+    FOVEA_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      const __m512 u0 = _mm512_shuffle_f32x4(next[c], next[4 + c], 0x44);       // q0l0 q0l1 q1l0 q1l1
+      const __m512 u1 = _mm512_shuffle_f32x4(next[8 + c], next[12 + c], 0x44);  // q2l0 q2l1 q3l0 q3l1
+      const __m512 u2 = _mm512_shuffle_f32x4(next[c], next[4 + c], 0xEE);       // l2 l3
+      const __m512 u3 = _mm512_shuffle_f32x4(next[8 + c], next[12 + c], 0xEE);
+      _mm512_storeu_ps(to + c * to_stride, _mm512_shuffle_f32x4(u0, u1, 0x88));
+      _mm512_storeu_ps(to + (4 + c) * to_stride, _mm512_shuffle_f32x4(u0, u1, 0xDD));
+      _mm512_storeu_ps(to + (8 + c) * to_stride, _mm512_shuffle_f32x4(u2, u3, 0x88));
+      _mm512_storeu_ps(to + (12 + c) * to_stride, _mm512_shuffle_f32x4(u2, u3, 0xDD));
+    }
+    return;
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (std::is_same_v<T, float> && width == 8) {
+    __m256 row[8];
+    __m256 next[8];
+    FOVEA_UNROLL
+    for (int i = 0; i < 8; ++i) row[i] = _mm256_loadu_ps(from + i * from_stride);
+    FOVEA_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+      const __m256d t0 = _mm256_castps_pd(_mm256_unpacklo_ps(row[i], row[i + 1]));
+      const __m256d t1 = _mm256_castps_pd(_mm256_unpackhi_ps(row[i], row[i + 1]));
+      const __m256d t2 = _mm256_castps_pd(_mm256_unpacklo_ps(row[i + 2], row[i + 3]));
+      const __m256d t3 = _mm256_castps_pd(_mm256_unpackhi_ps(row[i + 2], row[i + 3]));
+      next[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(t0, t2));
+      next[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(t0, t2));
+      next[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(t1, t3));
+      next[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(t1, t3));
+    }
+    FOVEA_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      _mm256_storeu_ps(to + c * to_stride, _mm256_permute2f128_ps(next[c], next[4 + c], 0x20));
+      _mm256_storeu_ps(to + (4 + c) * to_stride, _mm256_permute2f128_ps(next[c], next[4 + c], 0x31));
+    }
+    return;
+  }
+#endif
+  for (Index i = 0; i < width; ++i) {
+    for (Index j = 0; j < width; ++j) to[j * to_stride + i] = from[i * from_stride + j];
+  }
+}
+
+/// to[i * to_stride + j] = from[i * row_stride + j * column_stride] for j < columns, 0 for columns <= j < padded.
+/// Any strides; quick where one of them is 1.
+template <class T>
+inline void copy_matrix(const T* from, Index row_stride, Index column_stride, Index rows, Index columns, T* to,
+                        Index to_stride, Index padded) {
+  constexpr Index width = simd::kWidth<T>;
+  if (column_stride == 1) {
+    for (Index i = 0; i < rows; ++i) {
+      const T* source = from + i * row_stride;
+      T* target = to + i * to_stride;
+      simd::for_each_batch<T>(columns, [&](auto at) { at.store(target, at.load(source)); });
+      for (Index j = columns; j < padded; ++j) target[j] = T(0);
+    }
+    return;
+  }
+  Index done = 0;
+  if (row_stride == 1 && rows >= width) {
+    for (; done + width <= columns; done += width) {
+      Index i = 0;
+      for (; i + width <= rows; i += width) {
+        transpose_square(from + i + done * column_stride, column_stride, to + i * to_stride + done, to_stride);
+      }
+      for (; i < rows; ++i) {
+        for (Index j = 0; j < width; ++j) to[i * to_stride + done + j] = from[i + (done + j) * column_stride];
+      }
+    }
+  }
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = done; j < columns; ++j) to[i * to_stride + j] = from[i * row_stride + j * column_stride];
+    for (Index j = columns; j < padded; ++j) to[i * to_stride + j] = T(0);
+  }
+}
+
+/// Packs a matrix of `rows` x `columns` into panels of `vectors` vectors, the last one narrower, each rows x (its width) and
+/// dense; columns that do not exist are 0. Panel p starts at p * vectors * kWidth * rows.
+template <class T>
+inline void pack_panels(const T* from, Index row_stride, Index column_stride, Index rows, Index columns, Index vectors,
+                        T* to) {
+  const Index panel = vectors * simd::kWidth<T>;
+  for (Index first = 0; first < columns; first += panel) {
+    const Index here = std::min(panel, columns - first);
+    const Index padded = vectors_of<T>(here) * simd::kWidth<T>;
+    copy_matrix(from + first * column_stride, row_stride, column_stride, rows, here, to + first * rows, padded, padded);
+  }
+}
+template <class T>
+[[nodiscard]] constexpr Index packed_size(Index rows, Index columns) {
+  return rows * vectors_of<T>(columns) * simd::kWidth<T>;
+}
+
+/// The first element of `workspace` on a cache line, so that packed panels never straddle two.
+template <class T>
+[[nodiscard]] inline T* aligned_start(T* p) {
+  constexpr auto mask = static_cast<std::uintptr_t>(kAlignment - 1);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  return p + static_cast<Index>(((address + mask) & ~mask) - address) / static_cast<Index>(sizeof(T));
+}
+/// Elements to ask for beyond the sum of the parts.
+template <class T>
+inline constexpr Index kSlack = static_cast<Index>(kAlignment / sizeof(T));
+
+template <class T>
+struct GemmPlan {
+  Index vectors;   ///< of a tile
+  Index rows;      ///< most rows of a tile
+  Index k_block;   ///< steps of one pass
+  Index n_block;   ///< columns of one pass
+  Index m_block;   ///< rows of one pass
+  bool pack_b;
+  bool pack_a;
+
+  GemmPlan(Index m, Index n, Index k, bool b_unit) {
+    constexpr Index width = simd::kWidth<T>;
+    vectors = choose_vectors<T>(m, n);
+    rows = max_tile_rows(vectors);
+    const Index panel = vectors * width;
+    // A panel of b stays in L1, the block of a in L2.
+    k_block = std::min<Index>(k, 320);
+    n_block = std::min(divide_up(n, panel) * panel, 1024 / panel * panel);
+    m_block = std::min<Index>(m, 40 * rows);
+    const bool few_rows = m <= rows;
+    pack_b = !b_unit || n % width != 0 || (!few_rows && n > panel);
+    pack_a = n > 3 * panel && m * k_block * static_cast<Index>(sizeof(T)) > 16 * 1024;
+  }
+  [[nodiscard]] Index a_size() const { return pack_a ? m_block * k_block : 0; }
+  [[nodiscard]] Index b_size() const { return pack_b ? packed_size<T>(k_block, n_block) : 0; }
+};
+
+/// c (1 x n) (+)= a b with rows of b contiguous: b is read once, eight rows at a time.
+template <class T>
+inline void row_times_matrix(const T* a, Index a_step, const T* b, Index b_step, Index n, Index k, T* c, bool add) {
+  if (!add) std::fill_n(c, n, T(0));
+  Index i = 0;
+  constexpr int rows = 8;
+  for (; i + rows <= k; i += rows) {
+    T left[rows];
+    for (int r = 0; r < rows; ++r) left[r] = a[(i + r) * a_step];
+    const T* from = b + i * b_step;
+    simd::for_each_batch<T>(n, [&](auto at) {
+      auto even = at.load(c);
+      auto odd = simd::zero<T>();
+      FOVEA_UNROLL
+      for (int r = 0; r < rows; r += 2) {
+        even = simd::fma(simd::broadcast(left[r]), at.load(from + r * b_step), even);
+        odd = simd::fma(simd::broadcast(left[r + 1]), at.load(from + (r + 1) * b_step), odd);
+      }
+      at.store(c, even + odd);
+    });
+  }
+  for (; i < k; ++i) {
+    const auto left = simd::broadcast(a[i * a_step]);
+    simd::for_each_batch<T>(n, [&](auto at) { at.store(c, simd::fma(left, at.load(b + i * b_step), at.load(c))); });
+  }
+}
+
+/// rows x columns dot products of contiguous vectors of length k.
+template <class T, int rows, int columns>
+inline void dots(const T* a, Index a_stride, const T* b, Index b_stride, Index k, T* c, Index c_row, Index c_column,
+                 bool add) {
+  using V = simd::Batch<T>;
+  V sum[rows][columns];
+  FOVEA_UNROLL
+  for (int r = 0; r < rows; ++r) {
+    FOVEA_UNROLL
+    for (int j = 0; j < columns; ++j) sum[r][j] = simd::zero<T>();
+  }
+  simd::for_each_batch<T>(k, [&](auto at) {
+    V right[columns];
+    FOVEA_UNROLL
+    for (int j = 0; j < columns; ++j) right[j] = at.load(b + j * b_stride);
+    FOVEA_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      const V left = at.load(a + r * a_stride);
+      FOVEA_UNROLL
+      for (int j = 0; j < columns; ++j) sum[r][j] = simd::fma(left, right[j], sum[r][j]);
+    }
+  });
+  FOVEA_UNROLL
+  for (int r = 0; r < rows; ++r) {
+    FOVEA_UNROLL
+    for (int j = 0; j < columns; ++j) {
+      T& to = c[r * c_row + j * c_column];
+      const T value = simd::reduce_add(sum[r][j]);
+      to = add ? to + value : value;
+    }
+  }
+}
+
+/// c (+)= a b where the inner dimension is contiguous in both: few rows, b read once.
+template <class T>
+inline void dot_product_gemm(View<const T, 2> a, View<const T, 2> b, View<T, 2> c, bool add) {
+  const Index m = c.extent(0);
+  const Index n = c.extent(1);
+  const Index k = a.extent(1);
+  const Index as = a.stride(0);
+  const Index bs = b.stride(1);
+  const Index cr = c.stride(0);
+  const Index cc = c.stride(1);
+  Index j = 0;
+  for (; j + 4 <= n; j += 4) {
+    const T* right = b.data() + j * bs;
+    Index i = 0;
+    constexpr int most = simd::kRegisters >= 32 ? 4 : 2;
+    for (; i + most <= m; i += most) {
+      dots<T, most, 4>(a.data() + i * as, as, right, bs, k, c.data() + i * cr + j * cc, cr, cc, add);
+    }
+    for (; i < m; ++i) dots<T, 1, 4>(a.data() + i * as, as, right, bs, k, c.data() + i * cr + j * cc, cr, cc, add);
+  }
+  for (; j < n; ++j) {
+    for (Index i = 0; i < m; ++i) {
+      dots<T, 1, 1>(a.data() + i * as, as, b.data() + j * bs, bs, k, c.data() + i * cr + j * cc, cr, cc, add);
+    }
+  }
+}
+
+template <class T>
+inline void blocked_gemm(View<const T, 2> a, View<const T, 2> b, View<T, 2> c, bool add_first, View<T, 1> workspace) {
+  constexpr Index width = simd::kWidth<T>;
+  const Index m = c.extent(0);
+  const Index n = c.extent(1);
+  const Index k = a.extent(1);
+  const GemmPlan<T> plan(m, n, k, b.stride(1) == 1);
+  const Index panel = plan.vectors * width;
+  T* packed_b = aligned_start(workspace.data());
+  T* packed_a = packed_b + plan.b_size();
+  for (Index n0 = 0; n0 < n; n0 += plan.n_block) {
+    const Index columns = std::min(plan.n_block, n - n0);
+    for (Index k0 = 0; k0 < k; k0 += plan.k_block) {
+      const Index steps = std::min(plan.k_block, k - k0);
+      const T* right = b.data() + k0 * b.stride(0) + n0 * b.stride(1);
+      if (plan.pack_b) pack_panels(right, b.stride(0), b.stride(1), steps, columns, plan.vectors, packed_b);
+      for (Index m0 = 0; m0 < m; m0 += plan.m_block) {
+        const Index block = std::min(plan.m_block, m - m0);
+        const T* left = a.data() + m0 * a.stride(0) + k0 * a.stride(1);
+        if (plan.pack_a) {
+          for_each_piece(block, plan.rows, [&](Index first, Index rows) {
+            copy_matrix(left + first * a.stride(0), a.stride(1), a.stride(0), steps, rows, packed_a + first * steps, rows,
+                        rows);
+          });
+        }
+        for (Index j = 0; j < columns; j += panel) {
+          const Index here = std::min(panel, columns - j);
+          const Index vectors = vectors_of<T>(here);
+          TileTask<T> task{};
+          task.length = steps;
+          task.segment_count = 1;
+          task.b_step = plan.pack_b ? vectors * width : b.stride(0);
+          task.add = add_first || k0 > 0;
+          task.c_stride = c.stride(0);
+          task.tail = here - (vectors - 1) * width;
+          Segment<T> segment{nullptr, plan.pack_b ? packed_b + j * steps : right + j};
+          task.segments = &segment;
+          for_each_piece(block, plan.rows, [&](Index first, Index rows) {
+            if (plan.pack_a) {
+              segment.a = packed_a + first * steps;
+              task.a_stride = 1;
+              task.a_step = rows;
+            } else {
+              segment.a = left + first * a.stride(0);
+              task.a_stride = a.stride(0);
+              task.a_step = a.stride(1);
+            }
+            task.c = c.data() + (m0 + first) * c.stride(0) + n0 + j;
+            tile_function<T>(rows, vectors)(task);
+          });
+        }
+      }
+    }
+  }
+}
+
+/// Rows up to which dot products beat packing a transposed b.
+inline constexpr Index kDotRows = 4;
+
+}  // namespace detail
+
+/// Elements of workspace that gemm needs for any m x k by k x n product, whatever the strides.
+template <class T>
+[[nodiscard]] Index gemm_workspace(Index m, Index n, Index k) {
+  const auto size = [](Index rows, Index columns, Index steps) {
+    const detail::GemmPlan<T> plan(rows, columns, steps, false);
+    return plan.a_size() + plan.b_size() + detail::kSlack<T>;
+  };
+  return std::max(size(m, n, k), size(n, m, k));
+}
+
+/// c = a b + beta c, for a of m x k, b of k x n, c of m x n; beta is 0 (c is overwritten, whatever was there) or 1.
+/// Any strides of a and b: a transposed operand is the view with its axes swapped. c must be contiguous along one axis, and
+/// must not overlap a or b. `workspace`: at least gemm_workspace<T>(m, n, k) contiguous elements, any contents.
+/// Throws Error where the extents do not fit, the workspace is too small, or beta is neither 0 nor 1.
+template <class T>
+void gemm(View<const std::type_identity_t<T>, 2> a, View<const std::type_identity_t<T>, 2> b, View<T, 2> c,
+          std::type_identity_t<T> beta, View<std::type_identity_t<T>, 1> workspace) {
+  const Index m = c.extent(0);
+  const Index n = c.extent(1);
+  const Index k = a.extent(1);
+  require(a.extent(0) == m && b.extent(1) == n && b.extent(0) == k, "gemm: a of ", m, "x", k, " and b of ", k, "x", n,
+          " expected for c of ", m, "x", n, ", a of ", a.extent(0), "x", a.extent(1), " and b of ", b.extent(0), "x",
+          b.extent(1), " came");
+  require(beta == T(0) || beta == T(1), "gemm: beta of 0 or 1 expected, ", beta, " came");
+  if (m == 0 || n == 0) return;
+  const bool add = beta == T(1);
+  if (k == 0) {
+    if (!add) {
+      for (Index i = 0; i < m; ++i) {
+        for (Index j = 0; j < n; ++j) c(i, j) = T(0);
+      }
+    }
+    return;
+  }
+  const auto swap_axes = []<class U>(View<U, 2> v) {
+    return View<U, 2>(v.data(), {v.extent(1), v.extent(0)}, {v.stride(1), v.stride(0)});
+  };
+  const bool c_is_rows = c.stride(1) == 1 || n == 1;
+  const bool c_is_columns = c.stride(0) == 1 || m == 1;
+  require(c_is_rows || c_is_columns, "gemm: c contiguous along one axis expected, strides ", c.stride(0), " and ",
+          c.stride(1), " came");
+  // Few rows against a b that is contiguous along the inner dimension (or the mirror image of that): dot products.
+  const bool inner_a = a.stride(1) == 1 || k == 1;
+  const bool inner_b = b.stride(0) == 1 || k == 1;
+  if (inner_a && inner_b && std::min(m, n) <= detail::kDotRows && !(m == 1 && b.stride(1) == 1) && k >= simd::kWidth<T>) {
+    if (m <= n) {
+      detail::dot_product_gemm<T>(a, b, c, add);
+    } else {
+      detail::dot_product_gemm<T>(swap_axes(b), swap_axes(a), swap_axes(c), add);
+    }
+    return;
+  }
+  if (m == 1 && c_is_rows && (b.stride(1) == 1 || n == 1)) {
+    detail::row_times_matrix(a.data(), a.stride(1), b.data(), b.stride(0), n, k, c.data(), add);
+    return;
+  }
+  if (n == 1 && a.stride(0) == 1 && c.stride(0) == 1) {
+    detail::row_times_matrix(b.data(), b.stride(0), a.data(), a.stride(1), m, k, c.data(), add);
+    return;
+  }
+  require(workspace.size() >= gemm_workspace<T>(m, n, k) && workspace.stride(0) == 1, "gemm: a contiguous workspace of ",
+          gemm_workspace<T>(m, n, k), " elements expected, ", workspace.size(), " came");
+  if (c.stride(1) == 1 || (n == 1 && c.stride(0) != 1)) {
+    detail::blocked_gemm<T>(a, b, c, add, workspace);
+  } else {
+    detail::blocked_gemm<T>(swap_axes(b), swap_axes(a), swap_axes(c), add, workspace);
+  }
+}
+
+}  // namespace kernel
+}  // namespace fovea::inline FOVEA_ABI

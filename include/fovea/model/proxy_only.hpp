@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The first peer: a network that sees only the proxy. Whatever a saccader adds, it adds to this.
+#pragma once
+
+#include <fovea/core/config.hpp>
+#include <fovea/core/parameters.hpp>
+#include <fovea/core/tape.hpp>
+#include <fovea/model/networks.hpp>
+#include <fovea/nn/dense.hpp>
+#include <fovea/nn/elementwise.hpp>
+#include <fovea/nn/reshape.hpp>
+
+#include <array>
+
+namespace fovea::inline FOVEA_ABI {
+namespace model {
+
+struct ProxyOnlyOptions {
+  Index classes = 10;
+  Index channels = 1;
+  Extents<2> proxy = {20, 20};  ///< {height, width}
+};
+
+/// Three 3x3 convolutions (32, 64, 64 channels; the last two of stride 2), dense to 256, dense to the classes; ReLU between.
+/// No pooling: where a digit lies and what it is go together until the end. More multiply-adds on the proxy than the
+/// saccader's own look at it.
+class ProxyOnly {
+ public:
+  /// Throws Error on fewer than 2 classes, or an empty proxy.
+  explicit ProxyOnly(const ProxyOnlyOptions& options) : ProxyOnly(options, ParameterLayout{}) {}
+
+  [[nodiscard]] const ParameterLayout& layout() const noexcept { return layout_; }
+  [[nodiscard]] const ProxyOnlyOptions& options() const noexcept { return options_; }
+
+  /// proxies [B, h, w, C] in [0, 1] to logits [B, K].
+  template <Context C>
+  [[nodiscard]] VarOf<C> forward(C& context, VarOf<C> proxies) const {
+    const VarOf<C> map = third_(context, second_(context, first_(context, proxies)));
+    return head_(context, nn::relu(context, dense_(context, nn::flatten(context, map))));
+  }
+
+ private:
+  static constexpr std::array<Index, 3> kWidths = {32, 64, 64};
+  static constexpr Index kHidden = 256;
+  static constexpr Index quarter(Index n) noexcept { return ((n + 1) / 2 + 1) / 2; }
+
+  ProxyOnly(const ProxyOnlyOptions& o, ParameterLayout layout)
+      : options_(o),
+        layout_(std::move(layout)),
+        first_(layout_, "conv1", o.channels, kWidths[0], 1),
+        second_(layout_, "conv2", kWidths[0], kWidths[1], 2),
+        third_(layout_, "conv3", kWidths[1], kWidths[2], 2),
+        dense_(layout_, "dense", quarter(o.proxy[0]) * quarter(o.proxy[1]) * kWidths[2], kHidden),
+        head_(layout_, "head", kHidden, o.classes) {
+    require(o.classes >= 2, "proxy_only: at least 2 classes expected, ", o.classes, " came");
+  }
+
+  ProxyOnlyOptions options_;
+  ParameterLayout layout_;
+  detail::ConvRelu first_;
+  detail::ConvRelu second_;
+  detail::ConvRelu third_;
+  nn::Dense dense_;
+  nn::Dense head_;
+};
+
+}  // namespace model
+}  // namespace fovea::inline FOVEA_ABI

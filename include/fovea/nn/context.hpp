@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What every op shares: its output, and the views of gradients that may be absent.
+#pragma once
+
+#include <fovea/core/config.hpp>
+#include <fovea/core/error.hpp>
+#include <fovea/core/tape.hpp>
+#include <fovea/core/view.hpp>
+
+#include <cstddef>
+
+namespace fovea::inline FOVEA_ABI {
+namespace nn {
+
+/// The Var an op writes to: uninitialised; with a gradient only where one of the inputs wants one. An op records its
+/// backward call only `if (y.gradient)`, so nothing is done for what depends on constants alone, nor in an Inference.
+template <Context C, class... Inputs>
+[[nodiscard]] VarOf<C> output(C& context, const Shape& shape, const Inputs&... inputs) {
+  if constexpr (C::recording) {
+    if ((... || (inputs.gradient != nullptr))) return context.variable(shape);
+  }
+  return context.constant(shape);
+}
+
+/// The gradient of `x` as a view of these extents, or an empty view where none is wanted: kernels skip those.
+template <class T, std::size_t N>
+[[nodiscard]] View<T, N> gradient_view(const Var<T>& x, const Extents<N>& extents) noexcept {
+  return x.gradient ? View<T, N>(x.gradient, extents) : View<T, N>();
+}
+template <std::size_t N, class T>
+[[nodiscard]] View<T, N> gradient_view(const Var<T>& x) noexcept {
+  return x.gradient ? x.template gradients<N>() : View<T, N>();
+}
+
+/// The same value, cut from what it was computed from: no gradient flows through it.
+template <class T>
+[[nodiscard]] Var<T> detach(const Var<T>& x) noexcept {
+  return {x.value, nullptr, x.shape};
+}
+
+namespace detail {
+
+template <class T>
+void require_rank(const char* op, const Var<T>& x, std::size_t rank) {
+  require(x.shape.rank() == rank, op, ": an input of rank ", rank, " expected, a shape ", x.shape.to_string(), " came");
+}
+template <class T>
+void require_shape(const char* op, const char* what, const Var<T>& x, const Shape& shape) {
+  require(x.shape == shape, op, ": ", what, " of shape ", shape.to_string(), " expected, ", x.shape.to_string(),
+          " came");
+}
+/// The extents as rows of the last axis: [B, ..., C] is [B * ..., C].
+[[nodiscard]] inline Extents<2> as_rows(const Shape& shape) noexcept {
+  const Index columns = shape.rank() == 0 ? 1 : shape[shape.rank() - 1];
+  return {columns == 0 ? 0 : shape.size() / columns, columns};
+}
+/// The extents as one row per sample: [B, ...] is [B, ...].
+[[nodiscard]] inline Extents<2> as_samples(const Shape& shape) noexcept {
+  const Index samples = shape.rank() == 0 ? 1 : shape[0];
+  return {samples, samples == 0 ? 0 : shape.size() / samples};
+}
+/// The extents as positions of channels: [N, H, W, C] is [N, H * W, C]; [N, C] is [N, 1, C].
+[[nodiscard]] inline Extents<3> as_positions(const Shape& shape) noexcept {
+  const Index samples = shape[0];
+  const Index channels = shape[shape.rank() - 1];
+  Index positions = 1;
+  for (std::size_t i = 1; i + 1 < shape.rank(); ++i) positions *= shape[i];
+  return {samples, positions, channels};
+}
+/// The shape with another last axis.
+[[nodiscard]] inline Shape with_last(const Shape& shape, Index last) {
+  switch (shape.rank()) {
+    case 1:
+      return {last};
+    case 2:
+      return {shape[0], last};
+    case 3:
+      return {shape[0], shape[1], last};
+    case 4:
+      return {shape[0], shape[1], shape[2], last};
+    default:
+      fail("a shape of rank 1 to 4 expected, ", shape.to_string(), " came");
+  }
+}
+
+}  // namespace detail
+
+}  // namespace nn
+}  // namespace fovea::inline FOVEA_ABI

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Ops that move elements without changing them: concat, slice, reshape, flatten.
+#pragma once
+
+#include <fovea/core/config.hpp>
+#include <fovea/core/tape.hpp>
+#include <fovea/kernel/elementwise.hpp>
+#include <fovea/nn/context.hpp>
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace fovea::inline FOVEA_ABI {
+namespace nn {
+
+/// The same elements under another shape of equal size; costs nothing. Throws Error where the sizes differ.
+template <Context C>
+[[nodiscard]] VarOf<C> reshape(C& /*context*/, VarOf<C> x, const Shape& shape) {
+  return x.reshape(shape);
+}
+/// [B, ...] as [B, everything else].
+template <Context C>
+[[nodiscard]] VarOf<C> flatten(C& /*context*/, VarOf<C> x) {
+  const auto [samples, size] = detail::as_samples(x.shape);
+  return x.reshape({samples, size});
+}
+
+/// The parts side by side along the last axis: [B, m], [B, n], ... to [B, m + n + ...]. Ranks 1 to 4; the other extents
+/// must agree.
+template <Context C>
+[[nodiscard]] VarOf<C> concat(C& context, std::initializer_list<VarOf<C>> parts) {
+  using T = typename C::Scalar;
+  require(parts.size() > 0, "concat: at least one part expected");
+  const Shape& first = parts.begin()->shape;
+  require(first.rank() >= 1, "concat: parts of rank 1 or more expected");
+  Index columns = 0;
+  bool wanted = false;
+  for (const VarOf<C>& part : parts) {
+    require(part.shape.rank() == first.rank() && detail::with_last(part.shape, 0) == detail::with_last(first, 0),
+            "concat: parts that differ in the last extent only expected, ", first.to_string(), " and ",
+            part.shape.to_string(), " came");
+    columns += part.shape[part.shape.rank() - 1];
+    wanted = wanted || part.gradient;
+  }
+  const Shape shape = detail::with_last(first, columns);
+  const VarOf<C> y = wanted ? context.variable(shape) : context.constant(shape);
+  const Index rows = columns == 0 ? 0 : shape.size() / columns;
+  T* to = y.value;
+  for (const VarOf<C>& part : parts) {
+    const Index width = part.shape[part.shape.rank() - 1];
+    for (Index r = 0; r < rows; ++r) std::copy_n(part.value + r * width, width, to + r * columns);
+    to += width;
+  }
+  if (y.gradient) {
+    const auto count = static_cast<Index>(parts.size());
+    auto* kept = context.template scratch<VarOf<C>>(count);
+    std::uninitialized_copy(parts.begin(), parts.end(), kept);
+    context.record([=] {
+      const T* from = y.gradient;
+      for (Index i = 0; i < count; ++i) {
+        const Index width = kept[i].shape[kept[i].shape.rank() - 1];
+        for (Index r = 0; kept[i].gradient && r < rows; ++r) {
+          kernel::accumulate<T>(View<const T, 1>(from + r * columns, {width}),
+                                View<T, 1>(kept[i].gradient + r * width, {width}));
+        }
+        from += width;
+      }
+    });
+  }
+  return y;
+}
+
+/// Elements [first, first + count) of the last axis: [B, n] to [B, count]. Throws Error where they do not exist.
+template <Context C>
+[[nodiscard]] VarOf<C> slice(C& context, VarOf<C> x, Index first, Index count) {
+  using T = typename C::Scalar;
+  require(x.shape.rank() >= 1, "slice: an input of rank 1 or more expected");
+  const auto [rows, columns] = detail::as_rows(x.shape);
+  require(first >= 0 && count >= 0 && first + count <= columns, "slice: elements within [0, ", columns, ") expected, [",
+          first, ", ", first + count, ") came");
+  const VarOf<C> y = output(context, detail::with_last(x.shape, count), x);
+  for (Index r = 0; r < rows; ++r) std::copy_n(x.value + r * columns + first, count, y.value + r * count);
+  if (y.gradient) {
+    context.record([x, y, first, count, rows = rows, columns = columns] {
+      for (Index r = 0; r < rows; ++r) {
+        kernel::accumulate<T>(View<const T, 1>(y.gradient + r * count, {count}),
+                              View<T, 1>(x.gradient + r * columns + first, {count}));
+      }
+    });
+  }
+  return y;
+}
+
+/// Samples [first, first + count) of the first axis, without a copy: the gradient goes to the same place.
+template <Context C>
+[[nodiscard]] VarOf<C> slice_samples(C& /*context*/, VarOf<C> x, Index first, Index count) {
+  require(x.shape.rank() >= 1 && first >= 0 && count >= 0 && first + count <= x.shape[0],
+          "slice_samples: samples within the first axis of ", x.shape.to_string(), " expected, [", first, ", ",
+          first + count, ") came");
+  const Index size = detail::as_samples(x.shape)[1];
+  Shape shape;
+  switch (x.shape.rank()) {
+    case 1:
+      shape = {count};
+      break;
+    case 2:
+      shape = {count, x.shape[1]};
+      break;
+    case 3:
+      shape = {count, x.shape[1], x.shape[2]};
+      break;
+    default:
+      shape = {count, x.shape[1], x.shape[2], x.shape[3]};
+      break;
+  }
+  return {x.value + first * size, x.gradient ? x.gradient + first * size : nullptr, shape};
+}
+
+}  // namespace nn
+}  // namespace fovea::inline FOVEA_ABI
