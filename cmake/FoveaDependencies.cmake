@@ -101,7 +101,8 @@ if(TARGET nlohmann_json::nlohmann_json)
 endif()
 
 # --- What only our own programs need ------------------------------------------------------------------------------
-if(FOVEA_BUILD_TESTS)
+# The claims are made of tests.
+if(FOVEA_BUILD_TESTS OR FOVEA_BUILD_BENCHMARKS)
   fovea_dependency(doctest TARGET doctest::doctest VERSION 2.4 REQUIRED DEBIAN doctest-dev
     REPOSITORY https://github.com/doctest/doctest.git TAG v2.4.9)
   if(doctest_SOURCE_DIR)

@@ -84,30 +84,29 @@ Data load(Options& options) {
   Data data{fovea::data::load_digits(options.data, fovea::data::Split::train),
             fovea::data::load_digits(options.data, fovea::data::Split::test)};
   for (const auto* digits : {&data.train, &data.test}) {
-    fovea::require(digits->height() <= 64 && digits->width() <= 64, options.data,
-                   ": pictures of at most 64 x 64 expected, ", digits->height(), " x ", digits->width(), " came");
-    fovea::require(digits->height() >= 8 && digits->width() >= 8, options.data,
-                   ": pictures of at least 8 x 8 expected, ", digits->height(), " x ", digits->width(), " came");
+    fovea::require(digits->height() <= 64 && digits->width() <= 64, options.data, ": pictures of at most 64 x 64 expected, ",
+                   digits->height(), " x ", digits->width(), " came");
+    fovea::require(digits->height() >= 8 && digits->width() >= 8, options.data, ": pictures of at least 8 x 8 expected, ",
+                   digits->height(), " x ", digits->width(), " came");
   }
   return data;
 }
 
 support::Json to_json(const Options& options, const Results& results) {
-  return {
-      {"accuracy",
-       {{"saccader", results.accuracy.saccader},
-        {"proxy_only", results.accuracy.proxy_only},
-        {"random_glimpses", results.accuracy.random_glimpses},
-        {"center_glimpses", results.accuracy.center_glimpses}}},
-      {"ms_per_image",
-       {{"saccader", results.ms_per_image.saccader}, {"full_resolution", results.ms_per_image.full_resolution}}},
-      {"peak_mib", {{"saccader", results.peak_mib.saccader}, {"full_resolution", results.peak_mib.full_resolution}}},
-      {"train_seconds", results.train_seconds},
-      {"seed", options.seed},
-      {"threads", results.threads},
-      {"glimpses", options.glimpses},
-      {"glimpse_size", options.glimpse_size},
-      {"test_images", results.test_images}};
+  return {{"accuracy",
+           {{"saccader", results.accuracy.saccader},
+            {"proxy_only", results.accuracy.proxy_only},
+            {"random_glimpses", results.accuracy.random_glimpses},
+            {"center_glimpses", results.accuracy.center_glimpses}}},
+          {"ms_per_image",
+           {{"saccader", results.ms_per_image.saccader}, {"full_resolution", results.ms_per_image.full_resolution}}},
+          {"peak_mib", {{"saccader", results.peak_mib.saccader}, {"full_resolution", results.peak_mib.full_resolution}}},
+          {"train_seconds", results.train_seconds},
+          {"seed", options.seed},
+          {"threads", results.threads},
+          {"glimpses", options.glimpses},
+          {"glimpse_size", options.glimpse_size},
+          {"test_images", results.test_images}};
 }
 
 void print_table(const Options& options, const Results& results) {
@@ -118,7 +117,9 @@ void print_table(const Options& options, const Results& results) {
   const auto row = [](const char* name, const std::string& a, const std::string& t, const std::string& m) {
     std::printf("%-17s %11s %12s %12s\n", name, a.c_str(), t.c_str(), m.c_str());
   };
-  const auto number = [](double value) { return support::detail::format("%.3g", value); };
+  const auto number = [](double value) {
+    return support::detail::format(value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value);
+  };
   std::printf("\n%lld test images of %lld x %lld pixels; %lld glimpses of %lld x %lld, proxy %lld x %lld\n\n",
               static_cast<long long>(results.test_images), static_cast<long long>(options.image_size),
               static_cast<long long>(options.image_size), static_cast<long long>(options.glimpses),
@@ -130,8 +131,7 @@ void print_table(const Options& options, const Results& results) {
   row("random_glimpses", percent(accuracy.random_glimpses), "", "");
   row("center_glimpses", percent(accuracy.center_glimpses), "", "");
   row("full_resolution", "", number(ms.full_resolution), number(mib.full_resolution));
-  row("  / saccader", "", number(ms.full_resolution / ms.saccader) + " x",
-      number(mib.full_resolution / mib.saccader) + " x");
+  row("  / saccader", "", number(ms.full_resolution / ms.saccader) + " x", number(mib.full_resolution / mib.saccader) + " x");
   std::printf("\ntrained for %s on %lld images, %d thread%s; times of one image in memory, one thread\n",
               support::detail::clock_time(results.train_seconds).c_str(), static_cast<long long>(results.train_images),
               results.threads, results.threads == 1 ? "" : "s");
@@ -147,8 +147,7 @@ void write_files(const Options& options, const Results& results) {
     }
   }
   support::write_report(output / "report.json", to_json(options, results));
-  std::printf("where it looked: %s\nnumbers:         %s\n", (output / "gaze.png").c_str(),
-              (output / "report.json").c_str());
+  std::printf("where it looked: %s\nnumbers:         %s\n", (output / "gaze.png").c_str(), (output / "report.json").c_str());
 }
 
 int program(int argc, char** argv) {
@@ -158,8 +157,8 @@ int program(int argc, char** argv) {
       "and compares it with models that see only a thumbnail or look anywhere.\n",
       "cluttered_digits"};
   app.option_defaults()->always_capture_default();
-  app.set_version_flag("--version", support::detail::format("fovea %d.%d.%d", FOVEA_VERSION_MAJOR, FOVEA_VERSION_MINOR,
-                                                            FOVEA_VERSION_PATCH));
+  app.set_version_flag(
+      "--version", support::detail::format("fovea %d.%d.%d", FOVEA_VERSION_MAJOR, FOVEA_VERSION_MINOR, FOVEA_VERSION_PATCH));
   app.add_option("--data", options.data,
                  "Folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte (MNIST, Fashion-MNIST, "
                  "yours)")
@@ -180,14 +179,18 @@ int program(int argc, char** argv) {
   app.add_option("--minutes", options.minutes, "Time for training the saccader; the baselines see as many images")
       ->type_name("MINUTES")
       ->check(CLI::Validator(check_number, ""));
-  app.add_flag("--smoke", options.smoke,
-               "As little work as shows that everything runs; without --data on built-in digits");
+  app.add_flag("--smoke", options.smoke, "As little work as shows that everything runs; without --data on built-in digits");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     std::fprintf(stderr, "cluttered_digits: %s\nRun with --help for the options.\n", error.what());
     return kBadInput;
+  }
+
+  if (options.smoke) {
+    if (app.count("--test-images") == 0) options.test_images = 100;
+    if (app.count("--image-size") == 0) options.image_size = 632;
   }
 
   Data data;
@@ -202,9 +205,8 @@ int program(int argc, char** argv) {
     return kBadInput;
   }
 
-  std::printf("digits: %s, %lld to train with, %lld to test with\n",
-              options.data.empty() ? "built-in" : options.data.c_str(), static_cast<long long>(data.train.size()),
-              static_cast<long long>(data.test.size()));
+  std::printf("digits: %s, %lld to train with, %lld to test with\n", options.data.empty() ? "built-in" : options.data.c_str(),
+              static_cast<long long>(data.train.size()), static_cast<long long>(data.test.size()));
   (void)std::fflush(stdout);
   support::Progress progress;
   const Results results = run(options, data, progress);

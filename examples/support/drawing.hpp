@@ -76,10 +76,11 @@ inline void outline(PictureView picture, Area area, Index thickness, Colour colo
 }
 
 /// A line from (x0, y0) to (x1, y1), `thickness` pixels wide.
-inline void line(PictureView picture, double x0, double y0, double x1, double y1, Index thickness,
-                 Colour colour) noexcept {
+inline void line(PictureView picture, double x0, double y0, double x1, double y1, Index thickness, Colour colour) noexcept {
   const double steps = std::max({1.0, std::abs(x1 - x0), std::abs(y1 - y0)});
-  if (!(steps < 1e6)) return;  // NaN, or far outside
+  for (const double at : {x0, y0, x1, y1}) {
+    if (!(std::abs(at) < 1e6)) return;  // NaN, or far outside
+  }
   for (double i = 0; i <= steps; ++i) {
     const auto x = static_cast<Index>(std::floor(x0 + (x1 - x0) * i / steps));
     const auto y = static_cast<Index>(std::floor(y0 + (y1 - y0) * i / steps));
@@ -95,8 +96,7 @@ inline void line(PictureView picture, double x0, double y0, double x1, double y1
 
 /// Writes `text` with its upper left corner at (x, y), each dot of the font `scale` pixels wide. Returns the x behind
 /// it.
-inline Index draw_text(PictureView picture, Index x, Index y, std::string_view text, Index scale,
-                       Colour colour) noexcept {
+inline Index draw_text(PictureView picture, Index x, Index y, std::string_view text, Index scale, Colour colour) noexcept {
   for (const char character : text) {
     const Glyph& shape = glyph(character);
     for (Index row = 0; row < kGlyphRows; ++row) {
@@ -155,8 +155,7 @@ inline void draw_image(PictureView picture, Area area, ConstPictureView image, S
   const Index width = image.extent(1);
   const Index channels = image.extent(2);
   fovea::require(height >= 1 && width >= 1 && (channels == 1 || channels == 3),
-                 "draw_image: an image of 1 or 3 channels expected, one of ", height, " x ", width, " x ", channels,
-                 " came");
+                 "draw_image: an image of 1 or 3 channels expected, one of ", height, " x ", width, " x ", channels, " came");
   if (area.width < 1 || area.height < 1) return;
   for (Index y = 0; y < area.height; ++y) {
     const detail::Reach rows(y, area.height, height, scaling);

@@ -59,8 +59,7 @@ inline void prepare_directory(const std::filesystem::path& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (!std::filesystem::is_directory(directory)) {
-    fovea::fail(directory.string(),
-                ": a folder expected, and none can be made: ", error ? error.message() : "a file is there");
+    fovea::fail(directory.string(), ": a folder expected, and none can be made: ", error ? error.message() : "a file is there");
   }
   const auto probe = directory / ".writable";
   write_text(probe, "");

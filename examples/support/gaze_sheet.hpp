@@ -61,13 +61,15 @@ inline void draw_gaze(PictureView panel, const GazeExample& example) {
   for (std::size_t i = 1; i < example.regions.size(); ++i) {
     const auto from = rectangle(i - 1);
     const auto to = rectangle(i);
-    line(panel, (from.left + from.right) / 2, (from.top + from.bottom) / 2, (to.left + to.right) / 2,
-         (to.top + to.bottom) / 2, 1, kGrey);
+    line(panel, (from.left + from.right) / 2, (from.top + from.bottom) / 2, (to.left + to.right) / 2, (to.top + to.bottom) / 2,
+         1, kGrey);
   }
   std::vector<Area> badges;
   for (std::size_t i = 0; i < example.regions.size(); ++i) {
     const auto r = rectangle(i);
-    const auto pixel = [](double at) { return static_cast<Index>(std::lround(std::clamp(at, -1e6, 1e6))); };
+    const auto pixel = [](double at) {
+      return std::isnan(at) ? Index{0} : static_cast<Index>(std::lround(std::clamp(at, -1e6, 1e6)));
+    };
     const Area area{pixel(r.left), pixel(r.top), pixel(r.right) - pixel(r.left), pixel(r.bottom) - pixel(r.top)};
     outline(panel, area, 3, palette(i));
     // The number at the upper left corner, moved right where an earlier one stands, so that all can be read.
@@ -112,17 +114,15 @@ inline void draw_glimpses(PictureView panel, const GazeExample& example) {
 [[nodiscard]] inline Picture draw_gaze_example(const GazeExample& example) {
   using namespace detail;
   fovea::require(example.image.size() > 0, "gaze sheet: an image expected, none came");
-  fovea::require(example.glimpses.size() == example.regions.size(),
-                 "gaze sheet: as many glimpses as regions expected, ", example.glimpses.size(), " glimpses and ",
-                 example.regions.size(), " regions came");
+  fovea::require(example.glimpses.size() == example.regions.size(), "gaze sheet: as many glimpses as regions expected, ",
+                 example.glimpses.size(), " glimpses and ", example.regions.size(), " regions came");
   Picture picture = make_picture(kCaption + kPanel + kGap, 3 * kPanel + 4 * kGap);
   const Index scale = 2;
   const Index baseline = (kCaption - text_height(scale)) / 2;
   const auto column = [](Index i) { return kGap + i * (kPanel + kGap); };
 
   draw_text(picture, column(0), baseline,
-            "proxy " + std::to_string(example.proxy.extent(1)) + "x" + std::to_string(example.proxy.extent(0)), scale,
-            kGrey);
+            "proxy " + std::to_string(example.proxy.extent(1)) + "x" + std::to_string(example.proxy.extent(0)), scale, kGrey);
   if (example.proxy.size() > 0) {
     draw_image(picture, {column(0), kCaption, kPanel, kPanel}, example.proxy.view(), Scaling::nearest);
   }
@@ -152,8 +152,8 @@ inline void draw_glimpses(PictureView panel, const GazeExample& example) {
   for (Index i = 0; i < count; ++i) {
     const Picture one = draw_gaze_example(examples[static_cast<std::size_t>(i)]);
     if (i == 0) sheet = make_picture((count + columns - 1) / columns * one.extent(0), columns * one.extent(1));
-    draw_image(sheet, {i % columns * one.extent(1), i / columns * one.extent(0), one.extent(1), one.extent(0)},
-               one.view(), Scaling::nearest);
+    draw_image(sheet, {i % columns * one.extent(1), i / columns * one.extent(0), one.extent(1), one.extent(0)}, one.view(),
+               Scaling::nearest);
   }
   return sheet;
 }

@@ -147,12 +147,10 @@ template <class Work>
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFSIGNALED(status)) fovea::fail("measure_in_child: the process died of signal ", WTERMSIG(status));
-  fovea::require(WIFEXITED(status) && WEXITSTATUS(status) == 0 && !text.empty(),
-                 "measure_in_child: the process said nothing");
+  fovea::require(WIFEXITED(status) && WEXITSTATUS(status) == 0 && !text.empty(), "measure_in_child: the process said nothing");
   if (text[0] == 'e') fovea::fail(text.substr(1));
   const std::size_t count = (text.size() - 1) / sizeof(double);
-  fovea::require(count >= 1 && text.size() == 1 + count * sizeof(double),
-                 "measure_in_child: the process was cut short");
+  fovea::require(count >= 1 && text.size() == 1 + count * sizeof(double), "measure_in_child: the process was cut short");
   std::vector<double> numbers(count);
   std::memcpy(numbers.data(), text.data() + 1, count * sizeof(double));
   return {numbers[0], {numbers.begin() + 1, numbers.end()}};

@@ -19,16 +19,14 @@ namespace support {
 /// Throws fovea::Error on other shapes and where the file cannot be written; then what was there before is untouched.
 inline void write_png(const std::filesystem::path& path, fovea::View<const std::uint8_t, 3> picture) {
   const fovea::Index channels = picture.extent(2);
-  fovea::require(channels == 1 || channels == 3, path.string(), ": a picture of 1 or 3 channels expected, one of ",
-                 channels, " came");
+  fovea::require(channels == 1 || channels == 3, path.string(), ": a picture of 1 or 3 channels expected, one of ", channels,
+                 " came");
   constexpr fovea::Index most = 1 << 20;
-  fovea::require(
-      picture.extent(0) >= 1 && picture.extent(0) <= most && picture.extent(1) >= 1 && picture.extent(1) <= most,
-      path.string(), ": a picture of 1 to ", most, " pixels a side expected, one of ", picture.extent(0), " x ",
-      picture.extent(1), " came");
-  fovea::require(
-      picture.stride(2) == 1 && picture.stride(1) == channels && picture.stride(0) >= picture.extent(1) * channels,
-      path.string(), ": a picture with dense rows expected");
+  fovea::require(picture.extent(0) >= 1 && picture.extent(0) <= most && picture.extent(1) >= 1 && picture.extent(1) <= most,
+                 path.string(), ": a picture of 1 to ", most, " pixels a side expected, one of ", picture.extent(0), " x ",
+                 picture.extent(1), " came");
+  fovea::require(picture.stride(2) == 1 && picture.stride(1) == channels && picture.stride(0) >= picture.extent(1) * channels,
+                 path.string(), ": a picture with dense rows expected");
 
   png_image image{};
   image.version = PNG_IMAGE_VERSION;

@@ -75,11 +75,14 @@ class Progress {
     shown_ = now;
     show();
   }
-  /// Ends the stage with a line that stays: what was reached, and the time it took.
+  /// Ends the stage with a line that stays: what was reached, and the time it took. `result` takes the place of the last
+  /// state's numbers; a blank one says nothing.
   void end(const std::string& result = {}) {
     const std::string took = detail::clock_time(watch_.seconds());
-    const std::string text = result.empty() ? final_text() : result;
-    print(detail::format("%-16s done in %s%s", title_.c_str(), took.c_str(), text.empty() ? "" : "  ") + text, true);
+    std::string text = detail::format("%-16s done in %s", title_.c_str(), took.c_str());
+    const std::string numbers = result.empty() ? final_text() : result;
+    if (numbers.find_first_not_of(' ') != std::string::npos) text += "  " + numbers;
+    print(text, true);
   }
   /// A line of its own.
   void say(const std::string& text) { print(text, true); }
@@ -122,9 +125,8 @@ class Progress {
     const bool both = left >= 20;
     const auto width = static_cast<std::size_t>(std::min(both ? left - 6 : left, 30));
     const auto full = static_cast<std::size_t>(fraction * static_cast<double>(width));
-    print(
-        head + "[" + std::string(full, '#') + std::string(width - full, '.') + "]" + (both ? " " + percent : "") + tail,
-        false);
+    print(head + "[" + std::string(full, '#') + std::string(width - full, '.') + "]" + (both ? " " + percent : "") + tail,
+          false);
   }
 
   /// On a terminal the line is drawn over, unless it is to stay.

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include <doctest/doctest.h>
-
+#include "support/naive.hpp"
 #include <fovea/kernel/conv2d.hpp>
 
-#include "support/naive.hpp"
+#include <doctest/doctest.h>
 
 #include <array>
 #include <cmath>
@@ -72,9 +71,7 @@ void compare(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& o, b
   Guarded<T> gdx(product(x), generator);  // gradients add to what is there
   Guarded<T> gdw(product(w), generator);
   Guarded<T> gdb(w[3], generator);
-  const auto doubles = [](const Guarded<T>& g) {
-    return std::vector<double>(g.buffer.begin(), g.buffer.begin() + g.size);
-  };
+  const auto doubles = [](const Guarded<T>& g) { return std::vector<double>(g.buffer.begin(), g.buffer.begin() + g.size); };
   std::vector<double> ey(static_cast<std::size_t>(product(y)));
   std::vector<double> edx = doubles(gdx);
   std::vector<double> edw = doubles(gdw);
@@ -122,8 +119,8 @@ TEST_CASE_TEMPLATE("conv2d: agrees with its naive twin, forward and backward, ov
   for (int i = 0; i < 160; ++i) {
     const auto k = kernels[generator() % kernels.size()];
     const bool usual = i % 3 == 0;
-    const Conv2dOptions o = usual ? Conv2dOptions{1, 1, k[0] / 2, k[1] / 2}
-                                  : Conv2dOptions{pick(1, 3), pick(1, 3), pick(0, 3), pick(0, 3)};
+    const Conv2dOptions o =
+        usual ? Conv2dOptions{1, 1, k[0] / 2, k[1] / 2} : Conv2dOptions{pick(1, 3), pick(1, 3), pick(0, 3), pick(0, 3)};
     const Extents<4> x{pick(1, 5), pick(1, 18), pick(1, i % 4 == 0 ? 50 : 18), channels[generator() % channels.size()]};
     compare<T>(x, {k[0], k[1], x[3], channels[generator() % channels.size()]}, o, generator() % 2U == 0, generator);
   }
@@ -131,18 +128,18 @@ TEST_CASE_TEMPLATE("conv2d: agrees with its naive twin, forward and backward, ov
 
 TEST_CASE_TEMPLATE("conv2d: agrees with its naive twin on the shapes that take their own way", T, float, double) {
   std::mt19937 generator(22);
-  compare<T>({1, 3, 700, 1}, {3, 3, 1, 8}, {1, 1, 1, 1}, true, generator);     // rows cut into stretches
+  compare<T>({1, 3, 700, 1}, {3, 3, 1, 8}, {1, 1, 1, 1}, true, generator);  // rows cut into stretches
   compare<T>({1, 2, 300, 33}, {3, 3, 33, 5}, {1, 1, 1, 1}, true, generator);
   compare<T>({2, 4, 600, 2}, {3, 3, 2, 3}, {1, 2, 1, 0}, true, generator);
-  compare<T>({9, 4, 4, 16}, {3, 3, 16, 33}, {1, 1, 1, 1}, true, generator);    // tiles along the batch
-  compare<T>({70, 1, 1, 17}, {3, 3, 17, 16}, {1, 1, 1, 1}, true, generator);   // one pixel, every other tap outside
+  compare<T>({9, 4, 4, 16}, {3, 3, 16, 33}, {1, 1, 1, 1}, true, generator);   // tiles along the batch
+  compare<T>({70, 1, 1, 17}, {3, 3, 17, 16}, {1, 1, 1, 1}, true, generator);  // one pixel, every other tap outside
   compare<T>({3, 1, 1, 5}, {5, 5, 5, 4}, {2, 2, 2, 2}, true, generator);
-  compare<T>({2, 9, 9, 64}, {1, 1, 64, 96}, {1, 1, 0, 0}, true, generator);    // one long row
-  compare<T>({2, 9, 9, 16}, {1, 1, 16, 16}, {2, 2, 0, 0}, true, generator);    // pixels that no tap reads
+  compare<T>({2, 9, 9, 64}, {1, 1, 64, 96}, {1, 1, 0, 0}, true, generator);  // one long row
+  compare<T>({2, 9, 9, 16}, {1, 1, 16, 16}, {2, 2, 0, 0}, true, generator);  // pixels that no tap reads
   compare<T>({2, 9, 9, 16}, {2, 2, 16, 16}, {3, 3, 0, 0}, true, generator);
-  compare<T>({1, 2, 2, 3}, {7, 7, 3, 16}, {1, 1, 3, 3}, true, generator);      // an image smaller than the kernel
-  compare<T>({1, 1, 1, 1}, {3, 3, 1, 1}, {1, 1, 3, 3}, true, generator);       // outputs that read only padding
-  compare<T>({2, 40, 8, 3}, {20, 3, 3, 16}, {1, 1, 9, 1}, true, generator);    // more taps than a tile takes at once
+  compare<T>({1, 2, 2, 3}, {7, 7, 3, 16}, {1, 1, 3, 3}, true, generator);    // an image smaller than the kernel
+  compare<T>({1, 1, 1, 1}, {3, 3, 1, 1}, {1, 1, 3, 3}, true, generator);     // outputs that read only padding
+  compare<T>({2, 40, 8, 3}, {20, 3, 3, 16}, {1, 1, 9, 1}, true, generator);  // more taps than a tile takes at once
   compare<T>({33, 8, 8, 8}, {3, 3, 8, 8}, {1, 1, 1, 1}, false, generator);
   compare<T>({2, 8, 8, 128}, {3, 3, 128, 144}, {1, 1, 1, 1}, true, generator);
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include <doctest/doctest.h>
-
+#include "support/naive.hpp"
 #include <fovea/kernel/gemm.hpp>
 
-#include "support/naive.hpp"
+#include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
@@ -124,6 +123,5 @@ TEST_CASE("gemm: what does not fit is an error") {
   CHECK_THROWS_AS(fovea::kernel::gemm<float>(other, square, square, 0.F, workspace), fovea::Error);
   CHECK_THROWS_AS(fovea::kernel::gemm<float>(square, square, square, 0.5F, workspace), fovea::Error);
   CHECK_THROWS_AS(fovea::kernel::gemm<float>(square, square, gaps, 0.F, workspace), fovea::Error);
-  CHECK_THROWS_AS(fovea::kernel::gemm<float>(square, square, square, 0.F, View<float, 1>(memory.data(), {3})),
-                  fovea::Error);
+  CHECK_THROWS_AS(fovea::kernel::gemm<float>(square, square, square, 0.F, View<float, 1>(memory.data(), {3})), fovea::Error);
 }

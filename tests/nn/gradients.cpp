@@ -2,6 +2,7 @@
 // Every op of nn/: derivatives against central differences, in double, over random shapes.
 #include "support/op_registry.hpp"
 #include <fovea/nn/attention.hpp>
+#include <fovea/nn/conv2d.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
 #include <fovea/nn/group_norm.hpp>
@@ -12,8 +13,8 @@
 
 #include <doctest/doctest.h>
 
-#include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 using namespace fovea;
@@ -121,6 +122,20 @@ OpRegistry layer_ops() {
     const Index inputs = channels(s);
     check.input({extent(s), extent(s), inputs}, s).input({inputs, channels(s)}, s);
     return [](auto& c, auto in) { return nn::dense(c, in[0], in[1]); };
+  });
+  ops.add("conv2d", [](Stream& s, GradientCheck& check) {
+    const Index inputs = extent(s, 1, 4);
+    const Index outputs = channels(s);
+    const kernel::Conv2dOptions o{extent(s, 1, 3), extent(s, 1, 3), extent(s, 0, 2), extent(s, 0, 2)};
+    check.input({extent(s, 1, 2), extent(s, 3), extent(s, 3), inputs}, s);
+    check.input({extent(s, 1, 3), extent(s, 1, 3), inputs, outputs}, s).input({outputs}, s);
+    return [=](auto& c, auto in) { return nn::conv2d(c, in[0], in[1], in[2], o); };
+  });
+  ops.add("conv2d without bias", [](Stream& s, GradientCheck& check) {
+    const Index inputs = extent(s, 1, 4);
+    check.input({extent(s, 1, 2), extent(s, 3), extent(s, 3), inputs}, s);
+    check.input({extent(s, 1, 3), extent(s, 1, 3), inputs, channels(s)}, s);
+    return [](auto& c, auto in) { return nn::conv2d(c, in[0], in[1], {}, {.stride_y = 2, .stride_x = 1}); };
   });
   ops.add("group_norm", [](Stream& s, GradientCheck& check) {
     const Index n = channels(s);

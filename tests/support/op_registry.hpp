@@ -9,6 +9,7 @@
 //   ops.check_all();
 #pragma once
 
+#include "support/worst_gradient.hpp"
 #include <fovea/core/gradient_check.hpp>
 #include <fovea/core/random.hpp>
 #include <fovea/core/view.hpp>
@@ -56,7 +57,7 @@ class OpRegistry {
     for (const Op& op : ops_) {
       for (int i = 0; i < cases; ++i) {
         fovea::Stream stream(2019, 0, static_cast<std::uint64_t>(i), fovea::Purpose::test);
-        const fovea::GradientReport report = op.run(stream);
+        const fovea::GradientReport report = noted(op.run(stream));
         INFO(op.name, ", case ", i, ": worst at ", report.where, ", analytic ", report.analytic, ", numeric ",
              report.numeric);
         CHECK(report.worst <= tolerance);

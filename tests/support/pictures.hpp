@@ -22,8 +22,7 @@ struct Picture {
 
   Picture() = default;
   explicit Picture(fovea::Extents<3> e, fovea::Index gap = 0)
-      : extents(e), strides{e[1] * e[2] + gap, e[2], 1},
-        pixels(static_cast<std::size_t>(e[0] * strides[0] - gap)) {}
+      : extents(e), strides{e[1] * e[2] + gap, e[2], 1}, pixels(static_cast<std::size_t>(e[0] * strides[0] - gap)) {}
   [[nodiscard]] fovea::View<const P, 3> view() const { return {pixels.data(), extents, strides}; }
   [[nodiscard]] fovea::View<P, 3> view() { return {pixels.data(), extents, strides}; }
 };

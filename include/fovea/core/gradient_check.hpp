@@ -24,6 +24,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <span>
@@ -87,8 +88,21 @@ class GradientCheck {
   /// Checks the derivatives with respect to all inputs and all parameters.
   template <class Function>
   [[nodiscard]] GradientReport run(Function&& function) {
+    // Erased, so that a test file with many ops compiles the rest once.
+    return run_erased(
+        Erased{[&](Tape<double>& context, std::span<const Var<double>> in) { return function(context, in); },
+               [&](Inference<double>& context, std::span<const Var<double>> in) { return function(context, in); }});
+  }
+
+ private:
+  struct Erased {
+    std::function<Var<double>(Tape<double>&, std::span<const Var<double>>)> on_tape;
+    std::function<Var<double>(Inference<double>&, std::span<const Var<double>>)> in_inference;
+  };
+
+  [[nodiscard]] GradientReport run_erased(const Erased& function) {
     GradientReport report;
-    Gradients analytic = backward(function, kNone);
+    const Gradients analytic = backward(function, kNone);
     const std::vector<double> plain = forward(function);
     require(plain.size() == output_.size(), "GradientCheck: a Tape gives ", output_.size(), " numbers, an Inference ",
             plain.size());
@@ -126,7 +140,6 @@ class GradientCheck {
     return report;
   }
 
- private:
   static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
   /// Gradients start here and not at 0, so that a backward call that overwrites instead of adding is found out.
   static constexpr double kStart = 0.25;
@@ -154,8 +167,7 @@ class GradientCheck {
   }
 
   /// All gradients by the backward calls, with input `constant` given without one. Sets output_ and weights_.
-  template <class Function>
-  Gradients backward(Function& function, std::size_t constant) {
+  Gradients backward(const Erased& function, std::size_t constant) {
     arena_.reset();
     const View<const double, 1> values = parameter_values();
     std::vector<double> parameter_gradients(static_cast<std::size_t>(values.size()), kStart);
@@ -167,7 +179,7 @@ class GradientCheck {
       if (var.gradient) std::fill_n(var.gradient, var.size(), kStart);
       vars.push_back(var);
     }
-    const Var<double> y = function(tape, std::span<const Var<double>>(vars));
+    const Var<double> y = function.on_tape(tape, std::span<const Var<double>>(vars));
     output_.assign(y.value, y.value + y.size());
     if (weights_.size() != output_.size()) {
       Stream stream(seed, 0, 0, Purpose::test);
@@ -190,8 +202,7 @@ class GradientCheck {
     return result;
   }
 
-  template <class Function>
-  std::vector<double> forward(Function& function) {
+  std::vector<double> forward(const Erased& function) {
     arena_.reset();
     Inference<double> inference(arena_, parameter_values());
     std::vector<Var<double>> vars;
@@ -200,13 +211,12 @@ class GradientCheck {
       std::copy(in.values.begin(), in.values.end(), var.value);
       vars.push_back(var);
     }
-    const Var<double> y = function(inference, std::span<const Var<double>>(vars));
+    const Var<double> y = function.in_inference(inference, std::span<const Var<double>>(vars));
     return std::vector<double>(y.value, y.value + y.size());
   }
 
   /// d (weights . output) / d *element.
-  template <class Function>
-  double difference(Function& function, double* element, double h) {
+  double difference(const Erased& function, double* element, double h) {
     const double x = *element;
     const auto quotient = [&](double by) {
       const double up = x + by;
@@ -225,8 +235,7 @@ class GradientCheck {
     return (4 * fine - coarse) / 3;
   }
 
-  template <class Function>
-  void check(Function& function, Stream& stream, const std::string& name, double* values, const double* gradient,
+  void check(const Erased& function, Stream& stream, const std::string& name, double* values, const double* gradient,
              Index size, double largest, GradientReport& report) {
     // Of an array without a derivative the differences give rounding noise: compared with the largest one of all
     // arrays.

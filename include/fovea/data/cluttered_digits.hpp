@@ -89,13 +89,13 @@ class ClutteredDigits {
     check_digits(set, "ClutteredDigits");
     require(set.size() < (Index{1} << 32), "ClutteredDigits: fewer than 2^32 digits expected, ", set.size(), " came");
     require(o.digits == 1 || o.digits == 2, "ClutteredDigits: 1 or 2 digits expected, ", o.digits, " came");
-    require(o.canvas >= 1 && o.canvas <= most, "ClutteredDigits: a canvas of 1 to ", most, " pixels expected, ",
-            o.canvas, " came");
-    require(o.border >= 0 && o.border < o.canvas, "ClutteredDigits: a border of 0 to ", o.canvas - 1,
-            " pixels expected, ", o.border, " came");
+    require(o.canvas >= 1 && o.canvas <= most, "ClutteredDigits: a canvas of 1 to ", most, " pixels expected, ", o.canvas,
+            " came");
+    require(o.border >= 0 && o.border < o.canvas, "ClutteredDigits: a border of 0 to ", o.canvas - 1, " pixels expected, ",
+            o.border, " came");
     const Index room = o.canvas - 2 * o.border;
-    require(room >= set.height() && room >= set.width(), "ClutteredDigits: a canvas with room for digits of ",
-            set.height(), " x ", set.width(), " expected, within its border this one has ", room, " x ", room);
+    require(room >= set.height() && room >= set.width(), "ClutteredDigits: a canvas with room for digits of ", set.height(),
+            " x ", set.width(), " expected, within its border this one has ", room, " x ", room);
     require(o.distractors >= 0 && o.distractors <= most, "ClutteredDigits: 0 to ", most, " distractors expected, ",
             o.distractors, " came");
     const Index largest = std::min({o.canvas, set.height(), set.width()});
@@ -144,8 +144,8 @@ class ClutteredDigits {
   [[nodiscard]] Index draw_digit(Stream& stream) const noexcept { return draw_below(stream, set_->size()); }
 
   /// Adds rows x columns bytes at `from` (rows of `from_stride`) to the canvas at (y, x), saturating.
-  static void add(const std::uint8_t* from, Index from_stride, Index rows, Index columns, View<std::uint8_t, 3> canvas,
-                  Index y, Index x) noexcept {
+  static void add(const std::uint8_t* from, Index from_stride, Index rows, Index columns, View<std::uint8_t, 3> canvas, Index y,
+                  Index x) noexcept {
     const Index step = canvas.stride(1);
     for (Index row = 0; row < rows; ++row) {
       std::uint8_t* to = canvas.data() + (y + row) * canvas.stride(0) + x * step;
@@ -196,9 +196,8 @@ class ClutteredDigits {
     }
     sample.label = sample.digits[0];
     if (sample.count == 2) {
-      sample.label = options_.label == DigitsLabel::sum
-                         ? sample.digits[0] + sample.digits[1]
-                         : combined_label(sample.digits[0], sample.digits[1], set_->classes);
+      sample.label = options_.label == DigitsLabel::sum ? sample.digits[0] + sample.digits[1]
+                                                        : combined_label(sample.digits[0], sample.digits[1], set_->classes);
     }
     return sample;
   }

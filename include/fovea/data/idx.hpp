@@ -49,9 +49,8 @@ template <std::size_t N>
                                           std::string_view name) {
   static_assert(N >= 1 && N <= 8);
   require(header.size() >= kIdxMagicBytes, name, ": an idx file expected, ", file_bytes, " bytes came");
-  require(header[0] == 0 && header[1] == 0, name,
-          ": an idx file expected (it begins with two zero bytes), one beginning with ", header[0], " ", header[1],
-          " came", header[0] == 0x1F && header[1] == 0x8B ? ": it is gzipped, unpack it first" : "");
+  require(header[0] == 0 && header[1] == 0, name, ": an idx file expected (it begins with two zero bytes), one beginning with ",
+          header[0], " ", header[1], " came", header[0] == 0x1F && header[1] == 0x8B ? ": it is gzipped, unpack it first" : "");
   require(header[2] == 8, name, ": idx elements of type 8 (unsigned byte) expected, type ", header[2], " came");
   require(header[3] == N, name, ": an idx file of rank ", N, " expected, one of rank ", header[3], " came");
   require(header.size() >= kIdxHeaderBytes<N>, name, ": an idx header of ", kIdxHeaderBytes<N>,
@@ -63,8 +62,8 @@ template <std::size_t N>
   std::uint64_t elements = 1;
   for (std::size_t i = 0; i < N; ++i) {
     const std::uint8_t* at = header.data() + kIdxMagicBytes + 4 * i;
-    const std::uint64_t extent = (std::uint64_t{at[0]} << 24) | (std::uint64_t{at[1]} << 16) |
-                                 (std::uint64_t{at[2]} << 8) | std::uint64_t{at[3]};
+    const std::uint64_t extent =
+        (std::uint64_t{at[0]} << 24) | (std::uint64_t{at[1]} << 16) | (std::uint64_t{at[2]} << 8) | std::uint64_t{at[3]};
     require(extent > 0, name, ": extents above 0 expected, extent ", i, " is 0");
     elements *= extent;
     require(elements <= file_bytes, name, ": the header declares more elements than the file has bytes, ", file_bytes,
@@ -83,8 +82,7 @@ template <std::size_t N>
 template <std::size_t N>
 [[nodiscard]] Tensor<std::uint8_t, N> parse_idx(std::span<const std::uint8_t> bytes, std::string_view name) {
   constexpr std::size_t header_bytes = detail::kIdxHeaderBytes<N>;
-  const auto extents =
-      detail::check_idx_header<N>(bytes.first(std::min(bytes.size(), header_bytes)), bytes.size(), name);
+  const auto extents = detail::check_idx_header<N>(bytes.first(std::min(bytes.size(), header_bytes)), bytes.size(), name);
   Tensor<std::uint8_t, N> tensor(extents);
   std::memcpy(tensor.data(), bytes.data() + header_bytes, static_cast<std::size_t>(tensor.size()));
   return tensor;
@@ -116,8 +114,7 @@ template <std::size_t N>
 
   Tensor<std::uint8_t, N> tensor(extents);
   file.read(reinterpret_cast<char*>(tensor.data()), static_cast<std::streamsize>(tensor.size()));  // NOLINT: bytes
-  require(file.gcount() == tensor.size(), name, ": ", tensor.size(), " elements expected, ", file.gcount(),
-          " could be read");
+  require(file.gcount() == tensor.size(), name, ": ", tensor.size(), " elements expected, ", file.gcount(), " could be read");
   return tensor;
 }
 
@@ -140,11 +137,11 @@ struct DigitSet {
 inline void check_digits(const DigitSet& digits, std::string_view name) {
   require(digits.classes > 0 && digits.classes <= 256, name, ": 1 to 256 classes expected, ", digits.classes, " came");
   require(digits.images.size() > 0, name, ": at least one picture expected");
-  require(digits.labels.extent(0) == digits.size(), name, ": as many labels as pictures expected, ",
-          digits.labels.extent(0), " labels and ", digits.size(), " pictures came");
+  require(digits.labels.extent(0) == digits.size(), name, ": as many labels as pictures expected, ", digits.labels.extent(0),
+          " labels and ", digits.size(), " pictures came");
   for (Index i = 0; i < digits.size(); ++i) {
-    require(digits.labels.data()[i] < digits.classes, name, ": labels below ", digits.classes, " expected, label ", i,
-            " is ", digits.labels.data()[i]);
+    require(digits.labels.data()[i] < digits.classes, name, ": labels below ", digits.classes, " expected, label ", i, " is ",
+            digits.labels.data()[i]);
   }
 }
 

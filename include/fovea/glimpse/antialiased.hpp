@@ -2,8 +2,8 @@
 /// \file
 /// The default sampler: a glimpse read from the two levels of a pyramid whose pixels are about as large as its own.
 ///
-/// Reading a 758-pixel window at 64 points without a filter reads noise, and the derivative of noise is noise. Here the level is
-/// lambda = log2(spacing of the samples in pixels of the full image), levels are read by bilinear interpolation, and the two
+/// Reading a 758-pixel window at 64 points without a filter reads noise, and the derivative of noise is noise. Here the level
+/// is lambda = log2(spacing of the samples in pixels of the full image), levels are read by bilinear interpolation, and the two
 /// nearest are mixed by the fraction of lambda between them (trilinear filtering; Williams, Pyramidal Parametrics, SIGGRAPH
 /// 1983). So the glimpse changes continuously with s, and its derivative
 ///
@@ -115,12 +115,11 @@ struct Antialiased {
   /// The op: `images` B sources of equal channels, `regions` [B, 3] as (s, x, y) -> glimpses [B, h, w, C], `extent` = {h, w}.
   /// Records the gradient of the regions. On a tape the images must stay where they are until backward() has run.
   template <Context C, ImageSource Source>
-  [[nodiscard]] VarOf<C> operator()(C& context, std::span<const Source> images, VarOf<C> regions,
-                                    Extents<2> extent) const {
+  [[nodiscard]] VarOf<C> operator()(C& context, std::span<const Source> images, VarOf<C> regions, Extents<2> extent) const {
     return detail::sample_op(context, *this, images, regions, extent);
   }
-  /// The same for images that are Vars: [H, W, C], one for all regions, or [B, H, W, C]; their pyramids are built here, once for each
-  /// image. Records the gradients of the regions and, where the images want one, of the images.
+  /// The same for images that are Vars: [H, W, C], one for all regions, or [B, H, W, C]; their pyramids are built here, once
+  /// for each image. Records the gradients of the regions and, where the images want one, of the images.
   template <Context C>
   [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> images, VarOf<C> regions, Extents<2> extent) const {
     using T = typename C::Scalar;
@@ -176,8 +175,8 @@ struct Antialiased {
     kernel::SampleAxis columns;
   };
   template <class P, class T>
-  [[nodiscard]] static Axes axes(const PyramidView<P>& image, int level, Extents<2> window,
-                                 const std::array<double, 2>& unit, const Region<T>& region) noexcept {
+  [[nodiscard]] static Axes axes(const PyramidView<P>& image, int level, Extents<2> window, const std::array<double, 2>& unit,
+                                 const Region<T>& region) noexcept {
     const detail::AxisMap rows(static_cast<double>(image.extent()[0]) / image.ratios(level)[0], window[0], false);
     const detail::AxisMap columns(static_cast<double>(image.extent()[1]) / image.ratios(level)[1], window[1], false);
     const double s = static_cast<double>(region.s);
@@ -186,8 +185,8 @@ struct Antialiased {
   }
 
   template <class P, class T>
-  void read(const PyramidView<P>& image, int level, const std::array<double, 2>& unit, const Region<T>& region,
-            View<T, 3> out, double scale, bool accumulate) const noexcept {
+  void read(const PyramidView<P>& image, int level, const std::array<double, 2>& unit, const Region<T>& region, View<T, 3> out,
+            double scale, bool accumulate) const noexcept {
     const Axes at = axes(image, level, {out.extent(0), out.extent(1)}, unit, region);
     kernel::resample(image.level(level), at.rows, at.columns, {padding, false}, out, scale, accumulate);
   }

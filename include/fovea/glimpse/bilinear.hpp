@@ -5,8 +5,8 @@
 ///
 /// For parity, and for windows whose samples lie at most a pixel or two apart. Zoomed out further it reads noise, and its
 /// derivative is noise: use Antialiased. Agrees with torch's grid_sample (mode bilinear) to rounding, in value and in the
-/// gradients of theta and the image, for both align_corners and the three paddings; coordinates are computed in double, which torch
-/// does not do.
+/// gradients of theta and the image, for both align_corners and the three paddings; coordinates are computed in double, which
+/// torch does not do.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -36,8 +36,8 @@ struct Bilinear {
   /// false: -1 and 1 are the outer edges of the outer pixels; true: their centres (torch before 1.3).
   bool align_corners = false;
 
-  /// out {h, w, C} = the glimpse of `source` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region that
-  /// is not finite or has s <= 0; any other region is allowed, also one outside the image.
+  /// out {h, w, C} = the glimpse of `source` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region
+  /// that is not finite or has s <= 0; any other region is allowed, also one outside the image.
   template <ImageSource S, std::floating_point T>
   void sample(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
     const auto& image = source.pyramid();
@@ -79,8 +79,8 @@ struct Bilinear {
         kernel::resample_affine_backward(d_out, image.level(0), lattice(image, window, theta), {padding, align_corners});
     const auto [rows, columns] = maps(image, window);
     const auto chain = [&rows = rows, &columns = columns](double scale, double j, double i, double one) {
-      return std::array<double, 3>{scale * (columns.step * j + columns.first * one),
-                                   scale * (rows.step * i + rows.first * one), scale * one};
+      return std::array<double, 3>{scale * (columns.step * j + columns.first * one), scale * (rows.step * i + rows.first * one),
+                                   scale * one};
     };
     const std::array<double, 3> x = chain(columns.scale, g[0], g[1], g[2]);
     const std::array<double, 3> y = chain(rows.scale, g[3], g[4], g[5]);
@@ -109,8 +109,7 @@ struct Bilinear {
   /// The op: `images` B sources of equal channels, `regions` [B, 3] as (s, x, y) -> glimpses [B, h, w, C], `extent` = {h, w}.
   /// Records the gradient of the regions. On a tape the images must stay where they are until backward() has run.
   template <Context C, ImageSource Source>
-  [[nodiscard]] VarOf<C> operator()(C& context, std::span<const Source> images, VarOf<C> regions,
-                                    Extents<2> extent) const {
+  [[nodiscard]] VarOf<C> operator()(C& context, std::span<const Source> images, VarOf<C> regions, Extents<2> extent) const {
     return detail::sample_op(context, *this, images, regions, extent);
   }
   /// The same for images that are Vars: [H, W, C], one for all regions, or [B, H, W, C]. Records the gradients of the regions

@@ -40,9 +40,7 @@ struct PixelRectangle {
   double top = 0;
   double right = 0;
   double bottom = 0;
-  [[nodiscard]] constexpr double area() const noexcept {
-    return std::max(0.0, right - left) * std::max(0.0, bottom - top);
-  }
+  [[nodiscard]] constexpr double area() const noexcept { return std::max(0.0, right - left) * std::max(0.0, bottom - top); }
 };
 
 /// The half-extents of the region s = 1 on the axes of the image, {x, y}: what s is multiplied by.
@@ -66,8 +64,7 @@ template <class T>
 
 /// The region in pixels of an image of `image` = {height, width}.
 template <class T>
-[[nodiscard]] PixelRectangle to_pixels(const Region<T>& region, Aspect aspect, Extents<2> image,
-                                       Extents<2> glimpse = {1, 1}) {
+[[nodiscard]] PixelRectangle to_pixels(const Region<T>& region, Aspect aspect, Extents<2> image, Extents<2> glimpse = {1, 1}) {
   const std::array<double, 2> unit = unit_half_extents(aspect, image, glimpse);
   const double s = static_cast<double>(region.s);
   const double half_width = static_cast<double>(image[1]) / 2;

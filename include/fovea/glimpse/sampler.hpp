@@ -82,8 +82,7 @@ void require_shapes(const PyramidView<P>& image, const View<T, 3>& out) {
 
 /// The op of every sampler: regions [B, 3] (s, x, y) of B images to glimpses [B, h, w, C]; records the backward.
 template <Context C, ImageSource Source, class Sampler>
-VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> images, VarOf<C> regions,
-                   Extents<2> extent) {
+VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> images, VarOf<C> regions, Extents<2> extent) {
   using T = typename C::Scalar;
   const auto batch = static_cast<Index>(images.size());
   require(batch >= 1, "glimpse: at least one image expected");
@@ -105,8 +104,7 @@ VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> i
         for (Index b = 0; b < batch; ++b) {
           const Region<T> region{regions.value[3 * b], regions.value[3 * b + 1], regions.value[3 * b + 2]};
           const View<const T, 4> d_out = out.template gradients<4>();
-          const Region<T> gradient =
-              sampler.sample_backward(d_out[b], images[static_cast<std::size_t>(b)].pyramid(), region);
+          const Region<T> gradient = sampler.sample_backward(d_out[b], images[static_cast<std::size_t>(b)].pyramid(), region);
           regions.gradient[3 * b] += gradient.s;
           regions.gradient[3 * b + 1] += gradient.x;
           regions.gradient[3 * b + 2] += gradient.y;

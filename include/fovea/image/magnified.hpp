@@ -2,10 +2,10 @@
 /// \file
 /// A small canvas seen as a large image.
 ///
-/// The large image is the canvas enlarged by bilinear interpolation (torch's align_corners = false: pixel (i + 1/2) h / H - 1/2 of
-/// the canvas, the border repeated), as in the experiments of Variational Saccading (100x100 seen as 2528x2528). Interpolation and
-/// the averages of a pyramid are both linear and separable, so the lower levels come straight from the canvas by two thin
-/// matrices; nobody ever makes the 6.4 million pixels, unless with `materialise`, to compare.
+/// The large image is the canvas enlarged by bilinear interpolation (torch's align_corners = false: pixel (i + 1/2) h / H - 1/2
+/// of the canvas, the border repeated), as in the experiments of Variational Saccading (100x100 seen as 2528x2528).
+/// Interpolation and the averages of a pyramid are both linear and separable, so the lower levels come straight from the canvas
+/// by two thin matrices; nobody ever makes the 6.4 million pixels, unless with `materialise`, to compare.
 #pragma once
 
 #include <fovea/core/arena.hpp>
@@ -13,12 +13,16 @@
 #include <fovea/core/error.hpp>
 #include <fovea/core/view.hpp>
 #include <fovea/image/view.hpp>
+#include <fovea/kernel/area.hpp>
+#include <fovea/kernel/bytes.hpp>
+#include <fovea/kernel/simd.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace fovea::inline FOVEA_ABI {
@@ -26,14 +30,14 @@ namespace fovea::inline FOVEA_ABI {
 /// What magnifying canvases of one size to images of one size needs; immutable, shared by all of them and by all threads.
 class Magnifier {
  public:
-  /// `canvas`, `image`: {height, width}, at least 1 each; the image at least as large as the canvas. The finest level stored has
-  /// a pixel for 2^first_level x 2^first_level of the image; levels follow until the longer side is at most `smallest`.
+  /// `canvas`, `image`: {height, width}, at least 1 each; the image at least as large as the canvas. The finest level stored
+  /// has a pixel for 2^first_level x 2^first_level of the image; levels follow until the longer side is at most `smallest`.
   Magnifier(Extents<2> canvas, Extents<2> image, Index channels = 1, int first_level = 4, Index smallest = 16)
       : canvas_(canvas), image_(image), channels_(channels), first_level_(first_level) {
-    require(canvas[0] >= 1 && canvas[1] >= 1 && channels >= 1, "Magnifier: a canvas of at least 1x1x1 expected, ", canvas[0], "x",
-            canvas[1], "x", channels, " came");
-    require(image[0] >= canvas[0] && image[1] >= canvas[1], "Magnifier: an image no smaller than the canvas expected, ", canvas[0],
-            "x", canvas[1], " to ", image[0], "x", image[1], " came");
+    require(canvas[0] >= 1 && canvas[1] >= 1 && channels >= 1, "Magnifier: a canvas of at least 1x1x1 expected, ", canvas[0],
+            "x", canvas[1], "x", channels, " came");
+    require(image[0] >= canvas[0] && image[1] >= canvas[1], "Magnifier: an image no smaller than the canvas expected, ",
+            canvas[0], "x", canvas[1], " to ", image[0], "x", image[1], " came");
     require(first_level >= 0 && first_level < PyramidView<std::uint8_t>::max_levels && smallest >= 1,
             "Magnifier: a first level of 0 to 23 and a smallest side of at least 1 expected, ", first_level, " and ", smallest,
             " came");
@@ -45,6 +49,18 @@ class Magnifier {
     for (const Extents<2>& extent : extents_) pixels_ += round_up(product(extent) * channels);
     rows_ = Band(canvas[0], image[0], side, extents_[0][0]);
     columns_ = Band(canvas[1], image[1], side, extents_[0][1]);
+    // The columns once more, flattened over channels, for the gathers.
+    padded_ = round_up(extents_[0][1] * channels);
+    first_ = Tensor<std::int32_t, 1>({padded_});
+    weights_ = Tensor<float, 1>({padded_ * columns_.taps});
+    for (Index j = 0; j < extents_[0][1]; ++j) {
+      for (Index c = 0; c < channels; ++c) {
+        first_(j * channels + c) = static_cast<std::int32_t>(4 * (columns_.first[static_cast<std::size_t>(j)] * channels + c));
+        for (Index k = 0; k < columns_.taps; ++k) {
+          weights_(k * padded_ + j * channels + c) = columns_.weights[static_cast<std::size_t>(k * extents_[0][1] + j)];
+        }
+      }
+    }
   }
 
   [[nodiscard]] Extents<2> canvas() const noexcept { return canvas_; }
@@ -59,32 +75,36 @@ class Magnifier {
             "Magnifier: an image of ", image_[0], "x", image_[1], "x", channels_, " with dense rows expected");
     const ArenaScope scope(scratch);
     const Index row = image_[1] * channels_;
-    std::array<float*, 2> wide{scratch.allocate<float>(row), scratch.allocate<float>(row)};
+    const Index padded = round_up(row);
+    auto* first = scratch.allocate<std::int32_t>(padded);
+    float* weights = scratch.allocate_zeroed<float>(2 * padded);
+    std::fill_n(first, padded, 0);
+    for (Index x = 0; x < image_[1]; ++x) {
+      Point at = interpolate(x, canvas_[1], image_[1]);
+      if (at.index == canvas_[1] - 1 && canvas_[1] > 1) at = {at.index - 1, 1};
+      for (Index c = 0; c < channels_; ++c) {
+        first[x * channels_ + c] = static_cast<std::int32_t>(4 * (at.index * channels_ + c));
+        weights[x * channels_ + c] = static_cast<float>(1 - at.fraction);
+        weights[padded + x * channels_ + c] = static_cast<float>(at.fraction);
+      }
+    }
+    float* narrow = scratch.allocate_zeroed<float>((canvas_[1] + 1) * channels_);
+    const std::array<float*, 2> wide{scratch.allocate<float>(padded), scratch.allocate<float>(padded)};
     std::array<Index, 2> holds{-1, -1};
     const auto stretch = [&](Index y) -> const float* {  // canvas row y at the image's width
       const auto slot = static_cast<std::size_t>(y % 2);
-      if (holds[slot] == y) return wide[slot];
-      holds[slot] = y;
-      float* to = wide[slot];
-      for (Index x = 0; x < image_[1]; ++x) {
-        const Point at = interpolate(x, canvas_[1], image_[1]);
-        const auto next = std::min(at.index + 1, canvas_[1] - 1);
-        for (Index c = 0; c < channels_; ++c) {
-          const auto left = static_cast<float>(canvas(y, at.index, c));
-          *to++ = left + static_cast<float>(at.fraction) * (static_cast<float>(canvas(y, next, c)) - left);
-        }
+      if (holds[slot] != y) {
+        copy_row(canvas, y, narrow);
+        kernel::band_row(narrow, first, weights, 2, channels_, padded, wide[slot]);
+        holds[slot] = y;
       }
       return wide[slot];
     };
     for (Index y = 0; y < image_[0]; ++y) {
       const Point at = interpolate(y, canvas_[0], image_[0]);
-      const float* FOVEA_RESTRICT upper = stretch(at.index);
-      const float* FOVEA_RESTRICT lower = stretch(std::min(at.index + 1, canvas_[0] - 1));
-      const auto fraction = static_cast<float>(at.fraction);
-      std::uint8_t* FOVEA_RESTRICT to = out.data() + y * out.stride(0);
-      for (Index i = 0; i < row; ++i) {
-        to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(upper[i] + fraction * (lower[i] - upper[i]) + 0.5F));
-      }
+      const float* upper = stretch(at.index);
+      const float* lower = stretch(std::min(at.index + 1, canvas_[0] - 1));
+      kernel::mix_rows(upper, lower, static_cast<float>(at.fraction), row, out.data() + y * out.stride(0));
     }
   }
 
@@ -104,8 +124,20 @@ class Magnifier {
     return {index, where - static_cast<double>(index)};
   }
 
-  /// The finest level's axis as a banded matrix times the canvas's: row k is `taps` weights from pixel first[k] on. The weights of
-  /// a row sum to 1, or to less for the last, which reaches beyond the image: its average is the sum times last_scale.
+  /// A row of the canvas as dense floats.
+  static void copy_row(const View<const std::uint8_t, 3>& canvas, Index y, float* to) noexcept {
+    const std::uint8_t* p = canvas.data() + y * canvas.stride(0);
+    if (canvas.stride(2) == 1 && canvas.stride(1) == canvas.extent(2)) {
+      simd::for_each_batch<float>(canvas.extent(1) * canvas.extent(2), [&](auto at) { at.store(to, at.load_convert(p)); });
+      return;
+    }
+    for (Index x = 0; x < canvas.extent(1); ++x) {
+      for (Index c = 0; c < canvas.extent(2); ++c) *to++ = static_cast<float>(p[x * canvas.stride(1) + c * canvas.stride(2)]);
+    }
+  }
+
+  /// The finest level's axis as a banded matrix times the canvas's: row k is `taps` weights from pixel first[k] on. The weights
+  /// of a row sum to 1, or to less for the last, which reaches beyond the image: its average is the sum times last_scale.
   struct Band {
     Index taps = 0;
     std::vector<Index> first;
@@ -151,6 +183,9 @@ class Magnifier {
   Index pixels_ = 0;
   Band rows_;
   Band columns_;
+  Index padded_ = 0;  ///< elements of a row of the finest level, up to a multiple of 64
+  Tensor<std::int32_t, 1> first_;
+  Tensor<float, 1> weights_;
 };
 
 /// The levels of a magnified canvas: an ImageSource of bytes, like a Pyramid of the large image without its finest levels, and
@@ -177,45 +212,50 @@ class MagnifiedImage {
     const ArenaScope scope(scratch);
 
     // Along the rows of the canvas.
-    const Index width = magnifier.extents_[0][1];
     const Index height = magnifier.extents_[0][0];
-    const Index row = width * channels;
+    const Index row = magnifier.extents_[0][1] * channels;
+    const Index padded = magnifier.padded_;
     const Magnifier::Band& across = magnifier.columns_;
-    float* wide = scratch.allocate<float>(magnifier.canvas_[0] * row);
+    float* narrow = scratch.allocate<float>(magnifier.canvas_[1] * channels);
+    float* wide = scratch.allocate<float>(magnifier.canvas_[0] * padded);
     for (Index y = 0; y < magnifier.canvas_[0]; ++y) {
-      const std::uint8_t* from = canvas.data() + y * canvas.stride(0);
-      for (Index j = 0; j < width; ++j) {
-        const std::uint8_t* p = from + across.first[static_cast<std::size_t>(j)] * canvas.stride(1);
-        for (Index c = 0; c < channels; ++c) {
-          float sum = 0;
-          for (Index k = 0; k < across.taps; ++k) {
-            sum += across.weights[static_cast<std::size_t>(k * width + j)] *
-                   static_cast<float>(p[k * canvas.stride(1) + c * canvas.stride(2)]);
-          }
-          wide[y * row + j * channels + c] = sum;
-        }
-      }
+      Magnifier::copy_row(canvas, y, narrow);
+      kernel::band_row(narrow, magnifier.first_.begin(), magnifier.weights_.begin(), across.taps, channels, padded,
+                       wide + y * padded);
     }
     // Down its columns: the finest level.
     const Magnifier::Band& down = magnifier.rows_;
     float* sums = scratch.allocate<float>(height * row);
     for (Index i = 0; i < height; ++i) {
-      const float* FOVEA_RESTRICT from = wide + down.first[static_cast<std::size_t>(i)] * row;
-      float* FOVEA_RESTRICT to = sums + i * row;
-      const float w0 = down.weights[static_cast<std::size_t>(i)];
-      for (Index e = 0; e < row; ++e) to[e] = w0 * from[e];
-      for (Index k = 1; k < down.taps; ++k) {
-        const float w = down.weights[static_cast<std::size_t>(k * height + i)];
-        for (Index e = 0; e < row; ++e) to[e] += w * from[k * row + e];
-      }
+      const float* from = wide + down.first[static_cast<std::size_t>(i)] * padded;
+      simd::for_each_batch<float>(row, [&](auto at) {
+        simd::Batch<float> sum(0.0F);
+        for (Index k = 0; k < down.taps; ++k) {
+          const simd::Batch<float> weight(down.weights[static_cast<std::size_t>(k * height + i)]);
+          sum = simd::fma(weight, at.load(from + k * padded), sum);
+        }
+        at.store(sums + i * row, sum);
+      });
     }
-    // The others by halving. What reaches beyond the image counts as black in `sums`, and is made up for when a level is stored.
+    // The others by adding 2x2. What reaches beyond the image counts as black in the sums, and is made up for when a level is
+    // stored.
+    float* next = scratch.allocate<float>(((height + 1) / 2) * ((magnifier.extents_[0][1] + 1) / 2) * channels);
     Index at = 0;
     for (std::size_t level = 0; level < magnifier.extents_.size(); ++level) {
       const Extents<2> extent = magnifier.extents_[level];
-      if (level > 0) halve(sums, magnifier.extents_[level - 1], extent, channels);
+      if (level > 0) {
+        const Extents<2> above = magnifier.extents_[level - 1];
+        const Index from = above[1] * channels;
+        for (Index i = 0; i < extent[0]; ++i) {
+          const float* upper = sums + 2 * i * from;
+          kernel::add_blocks(upper, 2 * i + 1 < above[0] ? upper + from : nullptr, above[1], channels,
+                             next + i * extent[1] * channels);
+        }
+        std::swap(sums, next);
+      }
       const Index side = Index{1} << (magnifier.first_level_ + static_cast<int>(level));
-      store(sums, extent, magnifier.image_, channels, side, pixels_.data() + at);
+      const double terms = std::pow(4.0, static_cast<double>(level));
+      store(sums, extent, magnifier.image_, channels, side, terms, pixels_.data() + at);
       const auto ratio = static_cast<double>(side);
       view_.push_back(ImageView<std::uint8_t>(pixels_.data() + at, {extent[0], extent[1], channels}), {ratio, ratio});
       at += Magnifier::round_up(product(extent) * channels);
@@ -227,43 +267,20 @@ class MagnifiedImage {
   [[nodiscard]] const PyramidView<std::uint8_t>& pyramid() const noexcept { return view_; }
 
  private:
-  /// In place: {from} to {to} = half of it, a quarter of the sum of 2x2 each.
-  static void halve(float* sums, Extents<2> from, Extents<2> to, Index channels) noexcept {
-    const Index row = from[1] * channels;
-    for (Index i = 0; i < to[0]; ++i) {
-      const float* upper = sums + 2 * i * row;
-      const float* lower = upper + row;
-      const bool pair = 2 * i + 1 < from[0];
-      float* out = sums + i * to[1] * channels;  // never ahead of what is still to be read
-      for (Index j = 0; j < to[1]; ++j) {
-        const bool right = 2 * j + 1 < from[1];
-        for (Index c = 0; c < channels; ++c) {
-          const Index p = 2 * j * channels + c;
-          float sum = upper[p];
-          if (right) sum += upper[p + channels];
-          if (pair) sum += lower[p];
-          if (right && pair) sum += lower[p + channels];
-          out[j * channels + c] = 0.25F * sum;
-        }
-      }
-    }
-  }
-
-  static void store(const float* sums, Extents<2> extent, Extents<2> image, Index channels, Index side,
+  /// out = sums / terms, the last row and column by less.
+  static void store(const float* sums, Extents<2> extent, Extents<2> image, Index channels, Index side, double terms,
                     std::uint8_t* out) noexcept {
     const auto share = [side](Index pixels, Index count) {  // how much of the last pixel lies within
-      return static_cast<float>(pixels - (count - 1) * side) / static_cast<float>(side);
+      return static_cast<double>(pixels - (count - 1) * side) / static_cast<double>(side);
     };
-    const float last_row = 1.0F / share(image[0], extent[0]);
-    const float last_column = 1.0F / share(image[1], extent[1]);
-    const auto round = [](float value) { return static_cast<std::uint8_t>(static_cast<std::int32_t>(value + 0.5F)); };
+    const double last_row = 1 / share(image[0], extent[0]);
+    const double last_column = 1 / share(image[1], extent[1]);
     const Index row = extent[1] * channels;
     for (Index i = 0; i < extent[0]; ++i) {
-      const float scale = i + 1 == extent[0] ? last_row : 1.0F;
-      const float* FOVEA_RESTRICT from = sums + i * row;
-      std::uint8_t* FOVEA_RESTRICT to = out + i * row;
-      for (Index e = 0; e < row - channels; ++e) to[e] = round(scale * from[e]);
-      for (Index e = row - channels; e < row; ++e) to[e] = round(scale * last_column * from[e]);
+      const double scale = (i + 1 == extent[0] ? last_row : 1.0) / terms;
+      const Index last = (i + 1) * row - channels;
+      kernel::round_row(sums + i * row, row - channels, static_cast<float>(scale), out + i * row);
+      kernel::round_row(sums + last, channels, static_cast<float>(scale * last_column), out + last);
     }
   }
 

@@ -56,7 +56,8 @@ class Pyramid {
     Index fine_sums = 0;
     Index coarse_sums = 0;
     const Index channels = view.channels();
-    while (static_cast<int>(count) < options.levels && std::max(extents[count - 1][0], extents[count - 1][1]) > options.smallest) {
+    while (static_cast<int>(count) < options.levels &&
+           std::max(extents[count - 1][0], extents[count - 1][1]) > options.smallest) {
       extents[count] = {(extents[count - 1][0] + 1) / 2, (extents[count - 1][1] + 1) / 2};
       pixels += round_up(product(extents[count]) * channels);
       (static_cast<int>(count) <= kFineLevels ? fine_sums : coarse_sums) += 2 * round_up(extents[count][1] * channels);
@@ -159,8 +160,7 @@ class Pyramid {
     } else if (static_cast<int>(k) == kFineLevels) {
       kernel::add_blocks(level.fine[0], slot == 1 ? level.fine[1] : nullptr, level.extent[1], channels_, below.coarse[to]);
     } else {
-      kernel::add_blocks(level.coarse[0], slot == 1 ? level.coarse[1] : nullptr, level.extent[1], channels_,
-                         below.coarse[to]);
+      kernel::add_blocks(level.coarse[0], slot == 1 ? level.coarse[1] : nullptr, level.extent[1], channels_, below.coarse[to]);
     }
     finish_row(k + 1);
   }
@@ -257,9 +257,8 @@ template <std::floating_point T>
     }
     above = level;
   });
-  detail::for_each_level(image.extents(), memory, options, [&](int, View<T, 3> level, Index side) {
-    detail::divide_by_terms(level, image.extents(), side);
-  });
+  detail::for_each_level(image.extents(), memory, options,
+                         [&](int, View<T, 3> level, Index side) { detail::divide_by_terms(level, image.extents(), side); });
   return pyramid_view(image, static_cast<const T*>(memory), options);
 }
 

@@ -21,8 +21,8 @@ namespace detail {
 
 template <class P, class T>
 void require_resizable(const View<P, 3>& image, const View<T, 3>& out) {
-  require(!image.empty() && !out.empty(), "resize: at least one pixel expected, ", image.extent(0), "x", image.extent(1), " to ",
-          out.extent(0), "x", out.extent(1), " came");
+  require(!image.empty() && !out.empty(), "resize: at least one pixel expected, ", image.extent(0), "x", image.extent(1),
+          " to ", out.extent(0), "x", out.extent(1), " came");
   require(image.extent(2) == out.extent(2), "resize: ", image.extent(2), " channels expected, ", out.extent(2), " came");
 }
 
@@ -56,8 +56,9 @@ void resize_bilinear(View<P, 3> image, View<T, 3> out, bool align_corners = fals
 /// out {h, w, C} = the whole image by area averaging, from the coarsest level stored that has at least `oversampling` times the
 /// rows and columns of `out` (or else the finest): cost does not depend on the size of the image.
 /// An average of averages is exact where the edges of the output's pixels fall on those of the level's. Elsewhere a level
-/// pixel across an edge is taken for uniform, which moves at most 1/4 of it to the wrong side: with contrast d between the two parts
-/// of such a pixel, an error of at most d / (4 * oversampling) for each of the four edges. Throws Error on unlike channels.
+/// pixel across an edge is taken for uniform, which moves at most 1/4 of it to the wrong side: with contrast d between the two
+/// parts of such a pixel, an error of at most d / (4 * oversampling) for each of the four edges. Throws Error on unlike
+/// channels.
 template <ImageSource S, std::floating_point T>
 void proxy(const S& source, View<T, 3> out, Index oversampling = 4) {
   const auto& image = source.pyramid();

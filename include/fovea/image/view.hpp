@@ -25,8 +25,8 @@ template <kernel::Pixel P>
 using ImageView = View<const P, 3>;
 
 /// The same image at several resolutions, fine to coarse; owns nothing. Every level covers the whole image and starts at its
-/// upper left edge; a pixel of it is `ratio` pixels of the image high and wide, which need not be a power of two, nor whole. The
-/// finest level stored may be coarser than the image.
+/// upper left edge; a pixel of it is `ratio` pixels of the image high and wide, which need not be a power of two, nor whole.
+/// The finest level stored may be coarser than the image.
 template <kernel::Pixel P>
 class PyramidView {
  public:
@@ -42,8 +42,8 @@ class PyramidView {
   }
   /// No level yet. `extent`: {height, width} of the full image, at least 1 each; `channels` at least 1.
   PyramidView(Extents<2> extent, Index channels) : extent_(extent), channels_(channels) {
-    require(extent[0] >= 1 && extent[1] >= 1 && channels >= 1, "pyramid: an image of at least 1x1x1 expected, ", extent[0],
-            "x", extent[1], "x", channels, " came");
+    require(extent[0] >= 1 && extent[1] >= 1 && channels >= 1, "pyramid: an image of at least 1x1x1 expected, ", extent[0], "x",
+            extent[1], "x", channels, " came");
   }
 
   /// Appends a level coarser than those there, whose pixels divide the image evenly: its ratio is extent / level extent.
@@ -67,9 +67,8 @@ class PyramidView {
     for (std::size_t axis = 0; axis < 2; ++axis) {
       const double reach = ratio[axis] * static_cast<double>(level.extent(axis));
       const auto whole = static_cast<double>(extent_[axis]);
-      require(ratio[axis] >= 1 && reach > whole - 1 && reach < whole + ratio[axis],
-              "pyramid: a level that covers the image's ", extent_[axis], " pixels expected, ", level.extent(axis),
-              " pixels of ", ratio[axis], " came");
+      require(ratio[axis] >= 1 && reach > whole - 1 && reach < whole + ratio[axis], "pyramid: a level that covers the image's ",
+              extent_[axis], " pixels expected, ", level.extent(axis), " pixels of ", ratio[axis], " came");
     }
     const auto at = static_cast<std::size_t>(levels_++);
     level_[at] = level;

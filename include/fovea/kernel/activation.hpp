@@ -2,14 +2,16 @@
 /// \file
 /// Element-wise non-linearities with their derivatives: ReLU, ELU, SELU, tanh, sigmoid, softplus, exp.
 ///
-/// Cost: one pass over memory. In the first-level cache ReLU runs at the speed of loads and stores, the others at that
-/// of their exponential (bench/kernel_elementwise.cpp). Every element goes through the same vector code, the tail
-/// included, so a result does not depend on an element's place in its array. Accuracy (float, measured against long
-/// double in tests/kernel/activation.cpp): within 4 ULP, the tails included.
+/// Cost (float, AVX-512 at about 3 GHz, bench/kernel_elementwise.cpp): in the caches ReLU runs at the speed of loads
+/// and stores, 0.1 ns an element; ELU, SELU and sigmoid take 0.6, tanh 0.9 (libm: 20), softplus 1.6; out of memory all
+/// but softplus are bound by it. Every element goes through the same vector code, the tail included, so a result does
+/// not depend on an element's place in its array.
+///
+/// Accuracy, in ULP against long double, the largest of SSE4.2, AVX2 and AVX-512, of float and double, tails included
+/// (tests/kernel/activation.cpp): ReLU 0, exp 1.5, tanh 1.5, ELU, sigmoid and softplus 2.5, SELU 3.
 ///
 /// Every backward takes the *output* of the forward pass, so the input need not be kept. All views are dense and of one
-/// size. The forward functions may work in place (y = x). NaN comes out as NaN, so that a defect upstream is not
-/// hidden.
+/// size. The forward functions may work in place (y = x). NaN comes out as NaN, to hide no defect upstream.
 #pragma once
 
 #include <fovea/core/config.hpp>

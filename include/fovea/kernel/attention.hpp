@@ -3,8 +3,9 @@
 /// Attention over the positions of a feature map: scores by a key, weighted sums, expected coordinates.
 ///
 /// Cost: every product reads the feature map once, 2 P C flops per sample; bound by memory. Scores and weighted sums
-/// are each other's derivatives. Accuracy (float): sums over positions in double beyond blocks of 64; dot products over
-/// channels within sqrt(C) rounding errors.
+/// are each other's derivatives. 0.05 to 0.2 ns per element of the map (float, AVX-512 at about 3 GHz,
+/// bench/kernel_elementwise.cpp). Accuracy: sums over positions in double beyond blocks of 64; within 1e-6 (float) of
+/// the largest element.
 ///
 /// Features are [B, P, C], P positions in rows (p = y * W + x). An empty gradient view is skipped.
 #pragma once

@@ -1,6 +1,26 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Two-dimensional convolution, NHWC, forward and backward, without an im2col matrix.
+///
+/// Cost: 2 N OH OW KH KW Cin Cout flops for each of y, dx, dw. In NHWC the inputs under one row of taps, KW Cin of them, are
+/// contiguous, and so are the weights; a convolution is thus KH matrix products over overlapping rows of the input, and runs
+/// in gemm's register tile with a segment for each tap row. The gradient for the input is the same over flipped, transposed
+/// weights, once for each phase of the stride, so no zero is ever multiplied for a stride. The gradient for the weights is the
+/// tile with pixels as the inner dimension. Copied are: rows that need zeros beside them (KH rows, or a pass of at most 256
+/// pixels for dw), weights where a panel is not contiguous. Images up to 8 wide take their tiles along the batch: no zeros.
+/// Where the input has few channels its gradient is a product with vectors along pixels, added tap by tap.
+///
+/// Percent of the peak of one core (Sapphire Rapids, AVX-512, float, 178 GFLOP/s; busy machine; forward / dx / dw; padding
+/// counts as work, so more than 100 is possible; bench/kernel_conv2d.cpp), 3x3:
+///     N, Cin x H x W -> Cout, stride           N, Cin x H x W -> Cout, stride
+///     1, 1x64x64 -> 32, 1        57  33  45    32, 1x64x64 -> 32, 1       44  22  26
+///     1, 32x64x64 -> 32, 1       96  95  92    32, 32x64x64 -> 32, 1      66  64  75
+///     1, 32x32x32 -> 64, 2       90  87  87    32, 32x32x32 -> 64, 2      85  74  81
+///     1, 64x16x16 -> 128, 1      97  96  96    32, 64x16x16 -> 128, 1     91  85  85
+///     1, 128x8x8 -> 256, 1      106  79  95    32, 128x8x8 -> 256, 1     105 103  71
+/// One output channel costs as much as a vector of them.
+/// Accuracy: plain fused sums, at most KH KW Cin (forward), 256 pixels and then passes (dw, db) long. The order of the sums
+/// depends on the extents and the instruction set alone; it may differ between batch sizes.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -63,7 +83,7 @@ struct Correlation {
 
   [[nodiscard]] Index depth() const { return taps_y * taps_x * in_c; }
   /// Whether tiles of pixels run along the batch instead of along a row: images so narrow that a row fills no tile.
-  [[nodiscard]] bool along_batch() const { return out_w < 6 && batch > out_w; }
+  [[nodiscard]] bool along_batch() const { return out_w <= 8 && batch >= out_w; }
   /// Whether some tap reads beside the image, so that rows are copied between zeros.
   [[nodiscard]] bool wants_rows() const {
     return !along_batch() && (offset_x < 0 || (out_w - 1) * step_x + offset_x + taps_x > in_w);
@@ -120,8 +140,7 @@ struct Correlation {
         const Index last_tap = std::clamp<Index>(in_h - top, first_tap, taps_y);
         if (copy) {
           for (Index row = std::max(loaded, top + first_tap); row < top + last_tap; ++row) {
-            std::copy_n(image + (row * in_w + source) * in_c, inside * in_c,
-                        rows + row % taps_y * row_elements + left * in_c);
+            std::copy_n(image + (row * in_w + source) * in_c, inside * in_c, rows + row % taps_y * row_elements + left * in_c);
           }
           loaded = std::max(loaded, top + last_tap);
         }
@@ -242,8 +261,7 @@ void check_workspace(const char* where, View<T, 1> workspace, Index needed) {
 template <class T>
 [[nodiscard]] Correlation<T> forward_correlation(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
   Conv2dExtents e(x, w, options);
-  if (e.kh == 1 && e.kw == 1 && options.stride_y == 1 && options.stride_x == 1 && options.pad_y == 0 &&
-      options.pad_x == 0) {
+  if (e.kh == 1 && e.kw == 1 && options.stride_y == 1 && options.stride_x == 1 && options.pad_y == 0 && options.pad_x == 0) {
     // One long row of pixels.
     e.w = e.ow = e.n * e.h * e.w;
     e.n = e.h = e.oh = 1;
@@ -329,6 +347,88 @@ void for_each_phase(const Conv2dExtents& e, const Conv2dOptions& options, Body&&
   }
 }
 
+/// The gradient for an input of few channels: with vectors along those, most lanes would idle. Instead the products of
+/// dy's pixels with every (tap, channel) are formed as a matrix, with vectors along the pixels, and then added where they
+/// belong.
+template <class T>
+struct FewChannels {
+  static constexpr Index kPixels = 256;
+  Conv2dExtents e;
+  Index taps;  ///< of the kernel, times channels
+  Index vectors;
+  Index rows;  ///< of a tile
+
+  explicit FewChannels(const Conv2dExtents& extents) : e(extents), taps(e.kh * e.kw * e.ci) {
+    vectors = std::min<Index>(2, kTileVectors);
+    rows = max_tile_rows(vectors);
+  }
+  [[nodiscard]] static bool suits(const Conv2dExtents& extents) { return extents.ci == 1 || 4 * extents.ci <= simd::kWidth<T>; }
+  [[nodiscard]] Index dy_size() const { return e.co * kPixels; }
+  [[nodiscard]] Index size() const { return dy_size() + taps * kPixels; }
+
+  void run(const T* dy, const T* w, const Conv2dOptions& options, T* dx, T* workspace) const {
+    constexpr Index width = simd::kWidth<T>;
+    T* packed = workspace;
+    T* products = packed + dy_size();  // [taps][kPixels]
+    const Index pixels = e.oh * e.ow;
+    for (Index n = 0; n < e.n; ++n) {
+      T* image = dx + n * e.h * e.w * e.ci;
+      for (Index p0 = 0; p0 < pixels; p0 += kPixels) {
+        const Index count = std::min(kPixels, pixels - p0);
+        pack_panels(dy + (n * pixels + p0) * e.co, Index{1}, e.co, e.co, count, vectors, packed);
+        for (Index first = 0; first < count; first += vectors * width) {
+          const Index here = vectors_of<T>(std::min(vectors * width, count - first));
+          const Segment<T> segment{w, packed + first * e.co};
+          TileTask<T> task{};
+          task.segments = &segment;
+          task.segment_count = 1;
+          task.length = e.co;
+          task.a_stride = e.co;
+          task.a_step = 1;
+          task.b_step = here * width;
+          task.c_stride = kPixels;
+          task.tail = width;
+          for_each_piece(taps, rows, [&](Index row, Index piece) {
+            task.a_offset = row * e.co;
+            task.c = products + row * kPixels + first;
+            tile_function<T>(piece, here)(task);
+          });
+        }
+        // Row by row of dy, tap by tap.
+        for (Index p = 0; p < count;) {
+          const Index oy = (p0 + p) / e.ow;
+          const Index ox0 = (p0 + p) % e.ow;
+          const Index length = std::min(count - p, e.ow - ox0);
+          for (Index kh = 0; kh < e.kh; ++kh) {
+            const Index iy = oy * options.stride_y - options.pad_y + kh;
+            if (iy < 0 || iy >= e.h) continue;
+            for (Index kw = 0; kw < e.kw; ++kw) {
+              // Outputs whose tap lies in the image: 0 <= ox * stride + shift < w.
+              const Index shift = kw - options.pad_x;
+              const Index least = shift < 0 ? divide_up(-shift, options.stride_x) : 0;
+              const Index end = e.w - shift <= 0 ? 0 : (e.w - shift - 1) / options.stride_x + 1;
+              const Index first = std::max(ox0, least);
+              const Index last = std::min(ox0 + length, end);
+              if (first >= last) continue;
+              for (Index ci = 0; ci < e.ci; ++ci) {
+                const T* from = products + ((kh * e.kw + kw) * e.ci + ci) * kPixels + p + (first - ox0);
+                T* to = image + (iy * e.w + first * options.stride_x + shift) * e.ci + ci;
+                const Index step = options.stride_x * e.ci;
+                if (step == 1) {
+                  simd::for_each_batch<T>(last - first, [&](auto at) { at.store(to, at.load(to) + at.load(from)); });
+                } else {
+                  for (Index i = 0; i < last - first; ++i) to[i * step] += from[i];
+                }
+              }
+            }
+          }
+          p += length;
+        }
+      }
+    }
+  }
+};
+
 /// How the gradient for the weights is cut: the pixels of one pass, whose inputs and gradients stay in the caches.
 template <class T>
 struct WeightsPlan {
@@ -370,6 +470,7 @@ template <class T>
 template <class T>
 [[nodiscard]] Index conv2d_backward_input_workspace(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
   const detail::Conv2dExtents e(x, w, options);
+  if (detail::FewChannels<T>::suits(e)) return detail::FewChannels<T>(e).size() + detail::kSlack<T>;
   Index most = 0;
   detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index, Index) {
     const auto c = detail::backward_correlation<T>(e, options, py, px);
@@ -379,8 +480,7 @@ template <class T>
 }
 /// Elements of workspace for conv2d_backward_weights; x: extents of the forward input.
 template <class T>
-[[nodiscard]] Index conv2d_backward_weights_workspace(const Extents<4>& x, const Extents<4>& w,
-                                                      const Conv2dOptions& options) {
+[[nodiscard]] Index conv2d_backward_weights_workspace(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
   const detail::Conv2dExtents e(x, w, options);
   const detail::WeightsPlan<T> plan(e, options);
   return plan.x_size() + plan.dy_size(e.co) + detail::kSlack<T>;
@@ -394,8 +494,7 @@ template <class T>
 void conv2d(View<const std::type_identity_t<T>, 4> x, View<const std::type_identity_t<T>, 4> w,
             View<const std::type_identity_t<T>, 1> bias, const Conv2dOptions& options, View<T, 4> y,
             View<std::type_identity_t<T>, 1> workspace) {
-  detail::check_conv2d("conv2d", x.extents(), w.extents(), y.extents(), options,
-                       x.is_dense() && w.is_dense() && y.is_dense());
+  detail::check_conv2d("conv2d", x.extents(), w.extents(), y.extents(), options, x.is_dense() && w.is_dense() && y.is_dense());
   require(bias.empty() || (bias.extent(0) == w.extent(3) && bias.stride(0) == 1), "conv2d: a bias of ", w.extent(3),
           " elements expected, ", bias.extent(0), " came");
   auto c = detail::forward_correlation<T>(x.extents(), w.extents(), options);
@@ -423,6 +522,10 @@ void conv2d_backward_input(View<const std::type_identity_t<T>, 4> dy, View<const
                           conv2d_backward_input_workspace<T>(dx.extents(), w.extents(), options));
   const detail::Conv2dExtents e(dx.extents(), w.extents(), options);
   T* packed = detail::aligned_start(workspace.data());
+  if (detail::FewChannels<T>::suits(e)) {
+    detail::FewChannels<T>(e).run(dy.data(), w.data(), options, dx.data(), packed);
+    return;
+  }
   detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index y, Index x) {
     auto c = detail::backward_correlation<T>(e, options, py, px);
     const Index panel = c.vectors * simd::kWidth<T>;

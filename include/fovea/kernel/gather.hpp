@@ -2,8 +2,8 @@
 /// \file
 /// Vectors of 32-bit words picked from anywhere: what a bilinear read needs and xsimd has not (byte addresses, shifts by lane).
 ///
-/// A gather costs about as much as the scalar loads it replaces; it pays since what follows it is vector arithmetic, and since one
-/// word holds both neighbours of a bilinear read in a byte image of up to three channels. Only where kHasGather.
+/// A gather costs about as much as the scalar loads it replaces; it pays since what follows it is vector arithmetic, and since
+/// one word holds both neighbours of a bilinear read in a byte image of up to three channels. Only where kHasGather.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -47,6 +47,18 @@ template <std::uint32_t mask>
 [[nodiscard]] FOVEA_ALWAYS_INLINE simd::Batch<float> as_float(Words words) {
   return simd::Batch<float>(_mm512_castsi512_ps(words.value));
 }
+/// The floats at `base` + `bytes`, and those behind them: as many loads as for one of them alone.
+struct FloatPairs {
+  simd::Batch<float> first, second;
+};
+[[nodiscard]] FOVEA_ALWAYS_INLINE FloatPairs gather_pairs(const float* base, Words bytes) {
+  const __m512 low = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_castsi512_si256(bytes.value), base, 1));
+  const __m512 high = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_extracti64x4_epi64(bytes.value, 1), base, 1));
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return {simd::Batch<float>(_mm512_permutex2var_ps(low, even, high)),
+          simd::Batch<float>(_mm512_permutex2var_ps(low, odd, high))};
+}
 #elif defined(__AVX2__)
 inline constexpr bool kHasGather = simd::kWidth<float> == 8;
 struct Words {
@@ -65,6 +77,18 @@ template <std::uint32_t mask>
 }
 [[nodiscard]] FOVEA_ALWAYS_INLINE simd::Batch<float> as_float(Words words) {
   return simd::Batch<float>(_mm256_castsi256_ps(words.value));
+}
+struct FloatPairs {
+  simd::Batch<float> first, second;
+};
+[[nodiscard]] FOVEA_ALWAYS_INLINE FloatPairs gather_pairs(const float* base, Words bytes) {
+  const auto* p = reinterpret_cast<const double*>(base);
+  const __m256 low = _mm256_castpd_ps(_mm256_i32gather_pd(p, _mm256_castsi256_si128(bytes.value), 1));
+  const __m256 high = _mm256_castpd_ps(_mm256_i32gather_pd(p, _mm256_extracti128_si256(bytes.value, 1), 1));
+  const auto in_order = [](__m256 v) {
+    return simd::Batch<float>(_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xD8)));
+  };
+  return {in_order(_mm256_shuffle_ps(low, high, 0x88)), in_order(_mm256_shuffle_ps(low, high, 0xDD))};
 }
 #else
 inline constexpr bool kHasGather = false;

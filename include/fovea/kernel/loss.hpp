@@ -2,9 +2,13 @@
 /// \file
 /// Softmax over rows, cross-entropy from logits, Bernoulli log-likelihood from logits; per row, with their derivatives.
 ///
-/// Cost: one exponential per element forward (two for the likelihood), one multiplication backward (an exponential for
-/// the likelihood). Accuracy: nothing overflows for any finite logits; both tails keep their relative accuracy (a
-/// likelihood of -exp(-20) comes out as such, not as 0). Row sums run in double beyond blocks of 64 vectors.
+/// Cost: three passes over a row and one exponential per element for softmax and cross-entropy, 0.6 ns; an exponential
+/// and a logarithm for the likelihood, 1.5 ns (float, AVX-512 at about 3 GHz, bench/kernel_elementwise.cpp). Rows of 10
+/// are bound by what happens once per row: 5 ns an element.
+///
+/// Accuracy: nothing overflows for any finite logits; both tails keep their relative accuracy (a likelihood of
+/// -exp(-20) comes out as such, not as 0). Row sums run in double beyond blocks of 64 vectors: within 1e-6 (float) of
+/// the largest element for rows of 5000.
 ///
 /// An empty gradient view is skipped.
 #pragma once

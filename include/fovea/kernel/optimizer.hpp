@@ -2,9 +2,9 @@
 /// \file
 /// Steps of an optimiser on flat buffers.
 ///
-/// Cost: Adam reads four arrays and writes three, 28 bytes per parameter in float: bound by memory, its square root and
-/// division included (bench/kernel_elementwise.cpp). Accuracy: a real square root and a real division, no estimates;
-/// bias corrections in double.
+/// Cost: Adam reads four arrays and writes three, 28 bytes per parameter in float: 0.6 ns in the cache, 1.5 ns out of
+/// memory, which bounds it; the norm takes 0.2 and 0.6 (AVX-512 at about 3 GHz, bench/kernel_elementwise.cpp).
+/// Accuracy: a real square root and a real division, no estimates; bias corrections in double.
 #pragma once
 
 #include <fovea/core/config.hpp>

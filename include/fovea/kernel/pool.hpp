@@ -3,7 +3,8 @@
 /// Pooling of NHWC features: maximum, average, and the average over all positions.
 ///
 /// Cost: each input is read once per window that covers it, vectorised over channels; a backward call adds the same
-/// number of times. Accuracy: exact (maximum); within 1e-6 relative of double for a window of any size (averages).
+/// number of times. 0.2 to 0.5 ns per input for windows of 2 x 2 (float, AVX-512 at about 3 GHz,
+/// bench/kernel_elementwise.cpp). Accuracy: exact (maximum); within 1e-6 of the largest element in float (averages).
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -81,7 +82,7 @@ void max_pool2d(View<const std::type_identity_t<T>, 4> x, const Pool2dOptions& o
           for (Index iy = w.y0; iy < w.y1; ++iy) {
             for (Index ix = w.x0; ix < w.x1; ++ix, number += T(1)) {
               const B v = at.load(&x(n, iy, ix, 0));
-              const auto wins = (v > best) | (v != v);
+              const auto wins = (v > best) | simd::mask_not<T>(v == v);  // xsimd: NaN != NaN is false
               best = simd::select<T>(wins, v, best);
               tap = simd::select<T>(wins, B(number), tap);
             }

@@ -37,8 +37,8 @@ namespace kernel {
 
 /// What a pixel may be.
 template <class P>
-concept Pixel = std::same_as<P, std::uint8_t> || std::same_as<P, std::uint16_t> || std::same_as<P, float> ||
-                std::same_as<P, double>;
+concept Pixel =
+    std::same_as<P, std::uint8_t> || std::same_as<P, std::uint16_t> || std::same_as<P, float> || std::same_as<P, double>;
 
 /// What a stored pixel is multiplied by as it is read, so that white is 1.
 template <Pixel P>
@@ -72,8 +72,8 @@ struct ResampleGradient {
 
 namespace detail {
 
-/// The two pixels of one axis that a coordinate lies between: `index` and `index + 1`. Where a weight and slope are zero the
-/// pixel may not exist. Slopes are the derivatives of the weights in the coordinate.
+/// The two pixels of one axis that a coordinate lies between: `index` and `index + 1`, both of which exist unless the axis has
+/// but one pixel. Slopes are the derivatives of the weights in the coordinate.
 struct AxisTap {
   Index index;
   double weight0, weight1;
@@ -89,7 +89,10 @@ struct AxisTap {
     const double fraction = at - floor;
     const auto index = static_cast<Index>(floor);
     if (index < 0) return {0, fraction, 0, 1, 0};
-    if (index == extent - 1) return {index, 1 - fraction, 0, -1, 0};
+    if (index == extent - 1) {
+      if (extent == 1) return {0, 1 - fraction, 0, -1, 0};
+      return {index - 1, 0, 1 - fraction, 0, -1};
+    }
     return {index, 1 - fraction, fraction, -1, 1};
   }
   if (options.padding == Padding::reflection) {
@@ -112,8 +115,8 @@ struct AxisTap {
     }
   }
   // The border, which the mirrored coordinate too may overstep by half a pixel.
-  if (!(at > 0)) return {0, 1, 0, 0, 0};
-  if (at >= last) return {extent - 1, 1, 0, 0, 0};
+  if (extent == 1 || !(at > 0)) return {0, 1, 0, 0, 0};
+  if (at >= last) return {extent - 2, 0, 1, 0, 0};
   const double floor = std::floor(at);
   const double fraction = at - floor;
   return {static_cast<Index>(floor), 1 - fraction, fraction, -direction, direction};
@@ -131,7 +134,8 @@ class AxisReader {
   }
   [[nodiscard]] FOVEA_ALWAYS_INLINE AxisTap operator[](Index k) const noexcept {
     const double at = axis_.origin + static_cast<double>(k) * axis_.step;
-    if (!inside_) [[unlikely]] return axis_tap(at, extent_, options_);
+    if (!inside_) [[unlikely]]
+      return axis_tap(at, extent_, options_);
     const auto index = static_cast<Index>(at);
     const double fraction = at - static_cast<double>(index);
     return {index, 1 - fraction, fraction, -1, 1};
@@ -147,7 +151,7 @@ class AxisReader {
 /// How the pixels of a source row are reached.
 enum class Access : std::uint8_t {
   any,         ///< one by one, any strides
-  adjacent,    ///< by gathers of words, each of which holds both neighbours
+  adjacent,    ///< by gathers that bring both neighbours: words of bytes, or pairs of floats
   separate,    ///< by gathers, one for each neighbour
   contiguous,  ///< by plain loads: channels are a multiple of the vector's width
 };
@@ -210,7 +214,10 @@ class Columns {
       return {simd::load_convert<T>(row + offset0_[at]), simd::load_convert<T>(row + offset1_[at])};
     } else {
 #if defined(__AVX2__)
-      if constexpr (std::is_same_v<P, float>) {
+      if constexpr (std::is_same_v<P, float> && access == Access::adjacent) {
+        const FloatPairs pairs = gather_pairs(row, load_words(&offset0_[at]));
+        return {pairs.first, pairs.second};
+      } else if constexpr (std::is_same_v<P, float>) {
         return {as_float(gather_words(row, load_words(&offset0_[at]))), as_float(gather_words(row, load_words(&offset1_[at])))};
       } else {
         constexpr std::uint32_t mask = std::numeric_limits<P>::max();
@@ -225,7 +232,7 @@ class Columns {
  private:
   static constexpr bool gathers = access == Access::adjacent || access == Access::separate;
   using Offset = std::conditional_t<gathers, std::int32_t, Index>;
-  using Shifts = std::array<std::int32_t, gathers ? static_cast<std::size_t>(capacity) : 0>;
+  using Shifts = std::array<std::int32_t, gathers && !std::is_same_v<P, float> ? static_cast<std::size_t>(capacity) : 0>;
   template <class U>
   using Table = std::array<U, static_cast<std::size_t>(capacity)>;
 
@@ -242,6 +249,9 @@ class Columns {
     if constexpr (!gathers) {
       offset0_[at] = left;
       offset1_[at] = right;
+    } else if constexpr (std::is_same_v<P, float>) {
+      offset0_[at] = static_cast<std::int32_t>(left * 4);
+      offset1_[at] = static_cast<std::int32_t>(right * 4);
     } else {
       // In bytes; moved left where the word would reach beyond the row, and the pixel is then found further up in it.
       constexpr auto size = static_cast<Index>(sizeof(P));
@@ -290,6 +300,12 @@ FOVEA_ALWAYS_INLINE void with_columns(const View<const P, 3>& source, Body&& bod
           return body(columns);
         }
       }
+      if constexpr (size == 4) {
+        if (channels == 1 && source.extent(1) >= 2) {
+          Columns<P, T, Access::adjacent> columns;
+          return body(columns);
+        }
+      }
       Columns<P, T, Access::separate> columns;
       return body(columns);
     }
@@ -305,9 +321,7 @@ struct RowTap {
   const P* row1;
   T weight0, weight1;
   T slope0, slope1;
-  [[nodiscard]] bool blank() const noexcept {
-    return weight0 == T(0) && weight1 == T(0) && slope0 == T(0) && slope1 == T(0);
-  }
+  [[nodiscard]] bool blank() const noexcept { return weight0 == T(0) && weight1 == T(0) && slope0 == T(0) && slope1 == T(0); }
 };
 
 template <class T, class P>
@@ -486,8 +500,8 @@ template <class G, class P>
 /// transpose of the read, applied to d_out {h, w, C}. `scale` includes kPixelScale, if that was in the forward.
 template <class G, std::floating_point T>
   requires std::same_as<std::remove_const_t<G>, T>
-void resample_backward_source(View<G, 3> d_out, SampleAxis rows, SampleAxis columns, ResampleOptions options, View<T, 3> d_source,
-                              double scale = 1) noexcept {
+void resample_backward_source(View<G, 3> d_out, SampleAxis rows, SampleAxis columns, ResampleOptions options,
+                              View<T, 3> d_source, double scale = 1) noexcept {
   FOVEA_ASSERT(d_source.extent(0) >= 1 && d_source.extent(1) >= 1 && d_source.extent(2) == d_out.extent(2));
   const detail::AxisReader row_axis(rows, d_out.extent(0), d_source.extent(0), options);
   const detail::AxisReader column_axis(columns, d_out.extent(1), d_source.extent(1), options);

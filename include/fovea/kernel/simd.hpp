@@ -7,12 +7,13 @@
 /// scalar code for x86-64-v2, v3 and v4 (tests/kernel/simd.cpp).
 ///
 /// Call everything qualified, `simd::exp(v)`. Arithmetic (+ - * /), comparisons (< <= > >= == !=) and masks' & | are
-/// xsimd's own operators; for the complement and the exclusive or of masks use mask_not and mask_xor.
+/// xsimd's own operators; for the complement and the exclusive or of masks use mask_not and mask_xor, and is_nan
+/// instead of v != v.
 /// Every function of a Batch has an overload for the plain scalar, with the same meaning.
 ///
-/// Accuracy, float, in ULP (xsimd 8.1; double alike): exp 1.5, log 0.8, tanh 1.3, expm1 1.4, log1p 0.8, sigmoid 3. exp is 0 below
-/// -88 (float), -708 (double). Nothing here uses the processor's reciprocal or reciprocal square root estimates.
-/// min and max: where an operand is NaN either may come back.
+/// Accuracy, float, in ULP (xsimd 8.1; double alike): exp 1.5, log 0.8, tanh 1.3, expm1 1.4, log1p 0.8, sigmoid 3. exp is 0
+/// below -88 (float), -708 (double). Nothing here uses the processor's reciprocal or reciprocal square root estimates. min and
+/// max: where an operand is NaN either may come back.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -23,7 +24,8 @@
 #include <cstdint>
 #include <type_traits>
 
-// g++ 12 takes the deliberately undefined merge operands in its own avx512fintrin.h for uninitialised variables (GCC bug 105593).
+// g++ 12 takes the deliberately undefined merge operands in its own avx512fintrin.h for uninitialised variables (GCC bug
+// 105593).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -178,20 +180,16 @@ template <class To = float, class From>
   } else {
 #if defined(__AVX512F__)
     if constexpr (detail::kAvx512 && std::is_same_v<To, float> && std::is_same_v<From, std::uint8_t>) {
-      return Batch<To>(
-          _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+      return Batch<To>(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
     } else if constexpr (detail::kAvx512 && std::is_same_v<To, float> && std::is_same_v<From, std::uint16_t>) {
-      return Batch<To>(
-          _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))));
+      return Batch<To>(_mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))));
     } else
 #endif
 #if defined(__AVX2__)
         if constexpr (detail::kAvx2 && std::is_same_v<To, float> && std::is_same_v<From, std::uint8_t>) {
-      return Batch<To>(
-          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
+      return Batch<To>(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
     } else if constexpr (detail::kAvx2 && std::is_same_v<To, float> && std::is_same_v<From, std::uint16_t>) {
-      return Batch<To>(
-          _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+      return Batch<To>(_mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
     } else
 #endif
     {
@@ -274,6 +272,11 @@ template <class T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE Mask<T> mask_xor(const Mask<T>& a, const Mask<T>& b) {
   return (a & mask_not<T>(b)) | (mask_not<T>(a) & b);
 }
+/// Whether a lane is NaN. Not `v != v`, which is false for NaN in xsimd 8.1 on AVX-512.
+template <class T>
+[[nodiscard]] FOVEA_ALWAYS_INLINE Mask<T> is_nan(const Batch<T>& v) {
+  return simd::mask_not<T>(v == v);
+}
 template <class T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE bool any(const xsimd::batch_bool<T, xsimd::default_arch>& a) {
   return xsimd::any(a);
@@ -337,13 +340,17 @@ template <class T>
 }
 template <class T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE Batch<T> log(const Batch<T>& x) {
-  if constexpr (detail::kScalarLog) return detail::lane_by_lane(x, [](T e) { return std::log(e); });
-  else return xsimd::log(x);
+  if constexpr (detail::kScalarLog)
+    return detail::lane_by_lane(x, [](T e) { return std::log(e); });
+  else
+    return xsimd::log(x);
 }
 template <class T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE Batch<T> log1p(const Batch<T>& x) {
-  if constexpr (detail::kScalarLog) return detail::lane_by_lane(x, [](T e) { return std::log1p(e); });
-  else return xsimd::log1p(x);
+  if constexpr (detail::kScalarLog)
+    return detail::lane_by_lane(x, [](T e) { return std::log1p(e); });
+  else
+    return xsimd::log1p(x);
 }
 template <class T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE Batch<T> tanh(const Batch<T>& x) {
@@ -390,6 +397,10 @@ template <std::floating_point T>
 template <std::floating_point T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE T select(bool mask, T a, T b) {
   return mask ? a : b;
+}
+template <std::floating_point T>
+[[nodiscard]] FOVEA_ALWAYS_INLINE bool is_nan(T a) {
+  return std::isnan(a);
 }
 template <std::floating_point T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE T exp(T x) {

@@ -54,7 +54,7 @@ struct SaccaderOptions {
   bool closed_loop = true;          ///< glimpses enter the state, so the next look depends on what was seen
   bool head_sees_state = false;     ///< the class is read off h_{t-1} too (published); else off the glimpses alone
   bool decode_proxy = true;         ///< the decoder exists, and with it the proxy's term of the bound
-  PolicyOptions policy;
+  PolicyOptions policy = {};
 
   static constexpr Index max_steps = 64;
 };
@@ -72,7 +72,7 @@ struct Looking {
   /// z is drawn from the posterior; otherwise it is the posterior's mean.
   bool draw = false;
   /// Names the random numbers; used where `draw` holds or the gaze is uniform.
-  sample::NoiseKey noise;
+  sample::NoiseKey noise = {};
   /// Half-extent the policy starts from, and deviation of the posterior; 0: those of SaccaderOptions. Training goes from wide
   /// and noisy to the options' values (train::CoarseToFine).
   double scale = 0;

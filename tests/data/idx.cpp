@@ -158,14 +158,13 @@ TEST_CASE("an enormous file is refused though its header agrees with it") {
 TEST_CASE("digit sets are found under both names and must agree with themselves") {
   const Folder folder("set");
   CHECK_THROWS_WITH_AS((void)load_digits(folder / "none", Split::train), doctest::Contains("a directory"), Error);
-  CHECK_THROWS_WITH_AS((void)load_digits(folder.path(), Split::train),
-                       doctest::Contains("train-images-idx3-ubyte expected"), Error);
+  CHECK_THROWS_WITH_AS((void)load_digits(folder.path(), Split::train), doctest::Contains("train-images-idx3-ubyte expected"),
+                       Error);
   folder.write("train-images-idx3-ubyte.gz", {0x1F, 0x8B});
   CHECK_THROWS_WITH_AS((void)load_digits(folder.path(), Split::train), doctest::Contains("unpack it"), Error);
 
   folder.write("train-images-idx3-ubyte", idx({3, 2, 2}));
-  CHECK_THROWS_WITH_AS((void)load_digits(folder.path(), Split::train), doctest::Contains("train-labels-idx1-ubyte"),
-                       Error);
+  CHECK_THROWS_WITH_AS((void)load_digits(folder.path(), Split::train), doctest::Contains("train-labels-idx1-ubyte"), Error);
   folder.write("train-labels-idx1-ubyte", idx({3}, 7));
   const DigitSet train = load_digits(folder.path(), Split::train);
   CHECK(train.size() == 3);

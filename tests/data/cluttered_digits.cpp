@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -161,8 +162,7 @@ TEST_CASE("digits come by epoch, each once") {
       for (Index d = 0; d < digits; ++d) draws.push_back(sample.sources[static_cast<std::size_t>(d)]);
     }
     for (std::size_t first = 0; first + 23 <= draws.size(); first += 23) {
-      std::vector<Index> epoch(draws.begin() + static_cast<Index>(first),
-                               draws.begin() + static_cast<Index>(first) + 23);
+      std::vector<Index> epoch(draws.begin() + static_cast<Index>(first), draws.begin() + static_cast<Index>(first) + 23);
       if (first > 0) CHECK_FALSE(std::equal(epoch.begin(), epoch.end(), draws.begin()));
       std::sort(epoch.begin(), epoch.end());
       for (Index i = 0; i < 23; ++i) REQUIRE(epoch[static_cast<std::size_t>(i)] == i);
@@ -180,8 +180,7 @@ TEST_CASE("a sample is named by its seed and number, whoever makes it and in wha
     fovea::Workers workers(threads);
     workers.run(samples, [&](Index i, int) {
       const Index sample = samples - 1 - i;
-      made[static_cast<std::size_t>(sample)] =
-          generator.generate(static_cast<std::uint64_t>(sample), canvases.view()[sample]);
+      made[static_cast<std::size_t>(sample)] = generator.generate(static_cast<std::uint64_t>(sample), canvases.view()[sample]);
     });
     return std::pair(canvases, made);
   };
@@ -313,6 +312,5 @@ TEST_CASE("options that contradict themselves or the set are refused") {
 
   auto canvas = make_canvas(99);
   const ClutteredDigits generator(set, {}, 1);
-  CHECK_THROWS_WITH_AS((void)generator.generate(std::uint64_t{0}, canvas), doctest::Contains("one of 99 x 99 x 1 came"),
-                       Error);
+  CHECK_THROWS_WITH_AS((void)generator.generate(std::uint64_t{0}, canvas), doctest::Contains("one of 99 x 99 x 1 came"), Error);
 }

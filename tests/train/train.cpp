@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+#include <fovea/nn/dense.hpp>
+#include <fovea/nn/elementwise.hpp>
+#include <fovea/train/adam.hpp>
+#include <fovea/train/coarse_to_fine.hpp>
+#include <fovea/train/trainer.hpp>
+#include <fovea/train/weight_average.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+using namespace fovea;
+using train::ShardLoss;
+using train::ShardTask;
+
+namespace {
+
+/// Least squares: y = w x with x drawn by sample, target 3 x_0 - x_1.
+struct Regression {
+  ParameterLayout layout;
+  nn::Dense dense;
+  Regression() : dense(layout, "dense", 2, 1) {}
+
+  ShardLoss<float> loss(Tape<float>& tape, const ShardTask& task) const {
+    const auto x = tape.constant(Shape{task.count, 2});
+    const auto y = tape.constant(Shape{task.count, 1});
+    for (Index i = 0; i < task.count; ++i) {
+      Stream stream(1, task.step, static_cast<std::uint64_t>(task.first + i), Purpose::test);
+      x.value[2 * i] = stream.normal<float>();
+      x.value[2 * i + 1] = stream.normal<float>();
+      y.value[i] = 3 * x.value[2 * i] - x.value[2 * i + 1];
+    }
+    const auto error = nn::subtract(tape, dense(tape, x), y);
+    return {nn::sum(tape, nn::multiply(tape, error, error)), task.count};
+  }
+};
+
+std::vector<float> train_regression(int threads, int steps, const train::TrainerOptions& options = {.batch = 20, .shard = 3}) {
+  const Regression model;
+  Parameters<float> weights(model.layout, 7);
+  Workers workers(threads);
+  train::Trainer<float, train::Adam<float>> trainer(weights, train::Adam<float>(weights.values().size()), workers, options);
+  for (int i = 0; i < steps; ++i) {
+    const auto report = trainer.step(0.05, [&](Tape<float>& tape, const ShardTask& task) { return model.loss(tape, task); });
+    CHECK(report.accuracy == doctest::Approx(1));
+  }
+  return {weights.values().data(), weights.values().data() + weights.values().size()};
+}
+
+}  // namespace
+
+TEST_CASE("trainer: finds the weights of a regression") {
+  const auto weights = train_regression(2, 400);
+  CHECK(weights[0] == doctest::Approx(3).epsilon(1e-2));
+  CHECK(weights[1] == doctest::Approx(-1).epsilon(1e-2));
+}
+
+TEST_CASE("trainer: the same bits on 1, 2, 3 and 8 threads") {
+  const auto one = train_regression(1, 50);
+  for (const int threads : {2, 3, 8}) {
+    const auto many = train_regression(threads, 50);
+    CHECK(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)) == 0);
+  }
+}
+
+TEST_CASE("trainer: the gradient is the mean over the minibatch, clipped by its norm") {
+  const Regression model;
+  Parameters<float> weights(model.layout, 7);
+  Workers workers(1);
+  const auto loss = [&](Tape<float>& tape, const ShardTask& task) { return model.loss(tape, task); };
+  train::Trainer<float, train::Adam<float>> whole(weights, train::Adam<float>(weights.values().size()), workers,
+                                                  {.batch = 12, .shard = 12, .clip_norm = 0});
+  Parameters<float> same = weights;
+  const auto report = whole.step(0, loss);
+  train::Trainer<float, train::Adam<float>> clipped(same, train::Adam<float>(same.values().size()), workers,
+                                                    {.batch = 12, .shard = 5, .clip_norm = 0.5});
+  const auto clipped_report = clipped.step(0, loss);
+  CHECK(clipped_report.gradient_norm == doctest::Approx(report.gradient_norm).epsilon(1e-5));
+  double norm = 0;
+  for (Index i = 0; i < clipped.gradient().size(); ++i) {
+    norm += std::pow(static_cast<double>(clipped.gradient()[i]), 2);
+    CHECK(clipped.gradient()[i] * static_cast<float>(report.gradient_norm / 0.5) ==
+          doctest::Approx(whole.gradient()[i]).epsilon(1e-4));
+  }
+  CHECK(std::sqrt(norm) == doctest::Approx(0.5).epsilon(1e-5));
+}
+
+TEST_CASE("trainer: a gradient that is not finite stops with the parameter's name, and changes nothing") {
+  const Regression model;
+  Parameters<float> weights(model.layout, 7);
+  const Parameters<float> before = weights;
+  Workers workers(2);
+  train::Trainer<float, train::Adam<float>> trainer(weights, train::Adam<float>(weights.values().size()), workers,
+                                                    {.batch = 8, .shard = 4});
+  const auto bad = [&](Tape<float>& tape, const ShardTask& task) {
+    ShardLoss<float> result = model.loss(tape, task);
+    if (task.first == 4) result.loss_sum = nn::scale(tape, std::numeric_limits<float>::infinity(), result.loss_sum);
+    return result;
+  };
+  try {
+    trainer.step(0.1, bad);
+    FAIL("an Error was expected");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).find("dense.w") != std::string::npos);
+  }
+  CHECK(std::memcmp(before.values().data(), weights.values().data(),
+                    static_cast<std::size_t>(before.values().size()) * sizeof(float)) == 0);
+}
+
+TEST_CASE("trainer: options that contradict themselves are refused") {
+  const Regression model;
+  Parameters<float> weights(model.layout, 7);
+  Workers workers(1);
+  using Trainer = train::Trainer<float, train::Adam<float>>;
+  const auto adam = [&] { return train::Adam<float>(weights.values().size()); };
+  CHECK_THROWS_AS(Trainer(weights, adam(), workers, {.batch = 4, .shard = 5}), Error);
+  CHECK_THROWS_AS(Trainer(weights, adam(), workers, {.batch = 4, .shard = 0}), Error);
+  CHECK_THROWS_AS(Trainer(weights, adam(), workers, {.batch = 4, .shard = 4, .clip_norm = -1}), Error);
+  CHECK_THROWS_AS(train::Adam<float>(4, {.beta1 = 1}), Error);
+  CHECK_THROWS_AS(train::Adam<float>(4, {.epsilon = 0}), Error);
+  train::Adam<float> small(4);
+  Tensor<float, 1> five({5});
+  CHECK_THROWS_AS(small.step(five.view(), std::as_const(five).view(), 0.1), Error);
+}
+
+TEST_CASE("weight average: the first updates average over what there is, later ones forget") {
+  ParameterLayout layout;
+  const Parameter p = layout.add("p", {1}, Initialiser::constant(0));
+  Parameters<double> weights(layout);
+  train::WeightAverage<double> average(weights, 0.9);
+  weights[p][0] = 1;
+  average.update(weights);
+  CHECK(average.parameters()[p][0] == doctest::Approx(0.5));
+  for (int i = 0; i < 500; ++i) average.update(weights);
+  CHECK(average.parameters()[p][0] == doctest::Approx(1));
+  CHECK_THROWS_AS(train::WeightAverage<double>(weights, 1.0), Error);
+}
+
+TEST_CASE("coarse to fine: wide and noisy at first, the model's own at the end") {
+  model::SaccaderOptions options;
+  options.scale = 0.25;
+  options.deviation = 0.01;
+  const train::CoarseToFine curriculum{.first_scale = 1, .scale_end = 0.5, .first_deviation = 0.16, .deviation_end = 0.25};
+  CHECK(curriculum.looking(0, options).scale == doctest::Approx(1));
+  CHECK(curriculum.looking(0.25, options).scale == doctest::Approx(0.5));  // half-way of a geometric path
+  CHECK(curriculum.looking(0.5, options).scale == doctest::Approx(0.25));
+  CHECK(curriculum.looking(1, options).scale == doctest::Approx(0.25));
+  CHECK(curriculum.looking(0.125, options).deviation == doctest::Approx(0.04));
+  CHECK(curriculum.looking(0.9, options).deviation == doctest::Approx(0.01));
+  CHECK(curriculum.looking(0.9, options).draw);
+  CHECK(curriculum.loss(0).objective.kl_weight == 0);
+  CHECK(curriculum.loss(1).objective.kl_weight == doctest::Approx(curriculum.kl_weight));
+  CHECK(curriculum.loss(0).evidence == doctest::Approx(curriculum.evidence));
+  CHECK(curriculum.loss(1).evidence == 0);
+}
