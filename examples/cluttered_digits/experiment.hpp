@@ -26,7 +26,8 @@ struct Options {
   fovea::Index image_size = 2528;  ///< height and width in pixels of the image that is looked at
   double minutes = 9.5;            ///< of training for the saccader; each baseline gets as many images
   fovea::Index test_images = 2000;
-  bool smoke = false;  ///< as little work as shows that everything runs
+  bool whole_canvas = false;  ///< train a network over the whole canvas too, for comparison
+  bool smoke = false;         ///< as little work as shows that everything runs
 };
 
 struct Data {
@@ -43,6 +44,7 @@ struct Accuracy {
   double proxy_only = kUnset;
   double random_glimpses = kUnset;
   double center_glimpses = kUnset;
+  double whole_canvas = kUnset;  ///< only where Options::whole_canvas
 };
 
 /// For one image in memory, on one thread.

@@ -93,20 +93,23 @@ Data load(Options& options) {
 }
 
 support::Json to_json(const Options& options, const Results& results) {
-  return {{"accuracy",
-           {{"saccader", results.accuracy.saccader},
-            {"proxy_only", results.accuracy.proxy_only},
-            {"random_glimpses", results.accuracy.random_glimpses},
-            {"center_glimpses", results.accuracy.center_glimpses}}},
-          {"ms_per_image",
-           {{"saccader", results.ms_per_image.saccader}, {"full_resolution", results.ms_per_image.full_resolution}}},
-          {"peak_mib", {{"saccader", results.peak_mib.saccader}, {"full_resolution", results.peak_mib.full_resolution}}},
-          {"train_seconds", results.train_seconds},
-          {"seed", options.seed},
-          {"threads", results.threads},
-          {"glimpses", options.glimpses},
-          {"glimpse_size", options.glimpse_size},
-          {"test_images", results.test_images}};
+  support::Json json = {
+      {"accuracy",
+       {{"saccader", results.accuracy.saccader},
+        {"proxy_only", results.accuracy.proxy_only},
+        {"random_glimpses", results.accuracy.random_glimpses},
+        {"center_glimpses", results.accuracy.center_glimpses}}},
+      {"ms_per_image",
+       {{"saccader", results.ms_per_image.saccader}, {"full_resolution", results.ms_per_image.full_resolution}}},
+      {"peak_mib", {{"saccader", results.peak_mib.saccader}, {"full_resolution", results.peak_mib.full_resolution}}},
+      {"train_seconds", results.train_seconds},
+      {"seed", options.seed},
+      {"threads", results.threads},
+      {"glimpses", options.glimpses},
+      {"glimpse_size", options.glimpse_size},
+      {"test_images", results.test_images}};
+  if (options.whole_canvas) json["accuracy"]["whole_canvas"] = results.accuracy.whole_canvas;
+  return json;
 }
 
 void print_table(const Options& options, const Results& results) {
@@ -130,6 +133,7 @@ void print_table(const Options& options, const Results& results) {
   row("proxy_only", percent(accuracy.proxy_only), "", "");
   row("random_glimpses", percent(accuracy.random_glimpses), "", "");
   row("center_glimpses", percent(accuracy.center_glimpses), "", "");
+  if (options.whole_canvas) row("whole_canvas", percent(accuracy.whole_canvas), "", "");
   row("full_resolution", "", number(ms.full_resolution), number(mib.full_resolution));
   row("  / saccader", "", number(ms.full_resolution / ms.saccader) + " x", number(mib.full_resolution / mib.saccader) + " x");
   std::printf("\ntrained for %s on %lld images, %d thread%s; times of one image in memory, one thread\n",
@@ -179,6 +183,8 @@ int program(int argc, char** argv) {
   app.add_option("--minutes", options.minutes, "Time for training the saccader; the baselines see as many images")
       ->type_name("MINUTES")
       ->check(CLI::Validator(check_number, ""));
+  app.add_flag("--whole-canvas", options.whole_canvas,
+               "Also train a residual network over the whole canvas that the images are made of, on as many images");
   app.add_flag("--smoke", options.smoke, "As little work as shows that everything runs; without --data on built-in digits");
   try {
     app.parse(argc, argv);

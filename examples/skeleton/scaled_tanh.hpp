@@ -48,8 +48,8 @@ template <fovea::Context C>
   scaled_tanh<T>(x.template values<2>(), a.values(), y.template mutable_values<2>());
   if (y.gradient) {
     context.record([x, a, y] {
-      scaled_tanh_backward<T>(y.template gradients<2>(), x.template values<2>(), a.values(),
-                              fovea::nn::gradient_view<2>(x), fovea::nn::gradient_view<1>(a));
+      scaled_tanh_backward<T>(y.template gradients<2>(), x.template values<2>(), a.values(), fovea::nn::gradient_view<2>(x),
+                              fovea::nn::gradient_view<1>(a));
     });
   }
   return y;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // After the first pass neither training nor inference allocates from the heap: the layers of nn/.
+#include "support/counting_new.hpp"
 #include <fovea/kernel/optimizer.hpp>
 #include <fovea/nn/nn.hpp>
 
@@ -10,8 +11,6 @@
 #include <memory>
 #include <vector>
 
-#include "support/counting_new.hpp"
-
 using namespace fovea;
 using fovea_test::AllocationCount;
 
@@ -20,8 +19,8 @@ namespace {
 struct Net {
   ParameterLayout layout;
   nn::Sequential<nn::Conv2d, nn::Residual, nn::MaxPool2d, nn::GlobalAveragePool, nn::Dense> trunk{
-      nn::Conv2d(layout, "conv", 1, 8, {.padding = 1}), nn::Residual(layout, "block", 8, 16, {.stride = 2}),
-      nn::MaxPool2d{}, nn::GlobalAveragePool{}, nn::Dense(layout, "out", 16, 16)};
+      nn::Conv2d(layout, "conv", 1, 8, {.padding = 1}), nn::Residual(layout, "block", 8, 16, {.stride = 2}), nn::MaxPool2d{},
+      nn::GlobalAveragePool{}, nn::Dense(layout, "out", 16, 16)};
   nn::GruCell gru{layout, "gru", 16, 12};
   nn::LstmCell lstm{layout, "lstm", 12, 10};
 

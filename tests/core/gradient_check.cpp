@@ -69,8 +69,8 @@ TEST_CASE("a NaN is an infinite error") {
   Stream s(1);
   GradientCheck check;
   check.input({4}, s);
-  const auto report = check.run(
-      [](auto& context, auto in) { return cube(context, in[0], [](auto x, auto) { x.gradient[0] += NAN; }); });
+  const auto report =
+      check.run([](auto& context, auto in) { return cube(context, in[0], [](auto x, auto) { x.gradient[0] += NAN; }); });
   CHECK(std::isinf(report.worst));
 }
 
@@ -110,13 +110,12 @@ TEST_CASE("parameters are checked too, under their names") {
   Stream s(1);
   GradientCheck check{Parameters<double>(layout, 4)};
   check.input({5}, s);
-  const auto good = check.run(
-      [&](auto& context, auto in) { return nn::multiply(context, in[0], nn::exp(context, context.parameter(w))); });
+  const auto good =
+      check.run([&](auto& context, auto in) { return nn::multiply(context, in[0], nn::exp(context, context.parameter(w))); });
   CHECK(good.worst < 1e-9);
   CHECK(good.checked == 13);
-  const auto bad = check.run([&](auto& context, auto in) {
-    return nn::add(context, in[0], cube(context, context.parameter(w), [](auto, auto) {}));
-  });
+  const auto bad = check.run(
+      [&](auto& context, auto in) { return nn::add(context, in[0], cube(context, context.parameter(w), [](auto, auto) {})); });
   CHECK(bad.worst == doctest::Approx(1.0));
   CHECK(bad.where.substr(0, 12) == "parameter w[");
 }

@@ -27,8 +27,8 @@ TEST_CASE("parameters lie one behind the other, on cache lines, under dotted nam
   CHECK(layout.count() == 14);
   CHECK(layout.entries()[1].name == "outer.inner.b");
   CHECK(layout.entries()[2].name == "c");
-  CHECK_THROWS_WITH_AS(layout.add("c", {}, Initialiser::constant(0)),
-                       "parameter \"c\": a name not used before expected", Error);
+  CHECK_THROWS_WITH_AS(layout.add("c", {}, Initialiser::constant(0)), "parameter \"c\": a name not used before expected",
+                       Error);
   const auto outer = layout.scope("outer");
   CHECK_NOTHROW(layout.add("c", {}, Initialiser::constant(0)));
 

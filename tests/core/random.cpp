@@ -47,8 +47,7 @@ TEST_CASE("streams of different names differ") {
   for (const auto purpose : {Purpose::initialise, Purpose::shuffle, Purpose::location, Purpose::user}) {
     for (const std::uint64_t sample : {std::uint64_t{0}, std::uint64_t{1}, big - 1}) {
       for (const std::uint64_t step : {std::uint64_t{0}, std::uint64_t{1}, big - 1}) {
-        for (const std::uint64_t seed : {std::uint64_t{0}, std::uint64_t{1}, big})
-          take(Stream(seed, step, sample, purpose));
+        for (const std::uint64_t seed : {std::uint64_t{0}, std::uint64_t{1}, big}) take(Stream(seed, step, sample, purpose));
       }
       take(Stream(0, 5 * big, sample, purpose));
       take(Stream(0, 6 * big, sample, purpose));

@@ -14,8 +14,7 @@ namespace {
 template <Context C>
 VarOf<C> filled(C& context, const Shape& shape, std::vector<double> values) {
   auto x = context.variable(shape);
-  for (Index i = 0; i < x.size(); ++i)
-    x.value[i] = static_cast<typename C::Scalar>(values[static_cast<std::size_t>(i)]);
+  for (Index i = 0; i < x.size(); ++i) x.value[i] = static_cast<typename C::Scalar>(values[static_cast<std::size_t>(i)]);
   return x;
 }
 
@@ -95,8 +94,7 @@ TEST_CASE("constants take no gradient, and what depends on them alone records no
   const auto x = filled(tape, {2}, {5, 6});
   tape.backward(nn::sum(tape, nn::multiply(tape, x, y)));
   CHECK(x.gradient[0] == doctest::Approx(2.718281828459045));
-  CHECK_THROWS_WITH_AS(tape.backward(nn::sum(tape, y)), "backward: the loss depends on nothing that wants a gradient",
-                       Error);
+  CHECK_THROWS_WITH_AS(tape.backward(nn::sum(tape, y)), "backward: the loss depends on nothing that wants a gradient", Error);
   CHECK_THROWS_AS(tape.backward(x), Error);
 }
 

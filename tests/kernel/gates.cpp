@@ -91,8 +91,7 @@ TEST_CASE_TEMPLATE("LSTM gates against their twin", T, float, double) {
         const auto old = static_cast<double>(c(n, k));
         const double next = f * old + i * g;
         const double squashed = std::tanh(next);
-        const double d_next =
-            static_cast<double>(dn(n, k)) + static_cast<double>(dh(n, k)) * o * (1 - squashed * squashed);
+        const double d_next = static_cast<double>(dn(n, k)) + static_cast<double>(dh(n, k)) * o * (1 - squashed * squashed);
         const auto one = static_cast<std::size_t>(n * h + k);
         e_next_h[one] = o * squashed;
         e_next_c[one] = next;

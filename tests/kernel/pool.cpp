@@ -90,8 +90,7 @@ TEST_CASE_TEMPLATE("average pooling against its twin", T, float, double) {
 
 TEST_CASE_TEMPLATE("the average over all positions against its twin", T, float, double) {
   Stream s(7);
-  for (const Extents<3>& e :
-       {Extents<3>{1, 1, 1}, Extents<3>{2, 63, 5}, Extents<3>{3, 200, 16}, Extents<3>{1, 130, 37}}) {
+  for (const Extents<3>& e : {Extents<3>{1, 1, 1}, Extents<3>{2, 63, 5}, Extents<3>{3, 200, 16}, Extents<3>{1, 130, 37}}) {
     const auto x = random_tensor<T, 3>(e, s);
     Tensor<T, 2> y({e[0], e[2]});
     kernel::global_average_pool<T>(x, y);
@@ -99,8 +98,7 @@ TEST_CASE_TEMPLATE("the average over all positions against its twin", T, float, 
     for (Index n = 0; n < e[0]; ++n) {
       for (Index p = 0; p < e[1]; ++p) {
         for (Index c = 0; c < e[2]; ++c) {
-          expected[static_cast<std::size_t>(n * e[2] + c)] +=
-              static_cast<double>(x(n, p, c)) / static_cast<double>(e[1]);
+          expected[static_cast<std::size_t>(n * e[2] + c)] += static_cast<double>(x(n, p, c)) / static_cast<double>(e[1]);
         }
       }
     }
@@ -132,9 +130,8 @@ TEST_CASE_TEMPLATE("a NaN under a window comes out, the first of equals wins", T
 TEST_CASE_TEMPLATE("pooling agrees with PyTorch 1.13", T, float, double) {
   // torch.nn.functional.max_pool2d and avg_pool2d(..., count_include_pad=False) of pattern(40, 0, 1) as NHWC [1, 4, 5,
   // 2], window (2, 3), stride (2, 1), padding (1, 1), permuted to NHWC: [1, 3, 5, 2].
-  const Doubles most{-0.25, 0.125, 0.5,   0.875, 0.5,   0.875, 0.5, 0.875, -0.125, 0.25,
-                     0.875, 1,     0.875, 1,     0.875, 0.625, 1,   0.625, 1,      0.625,
-                     0.375, 0.75,  0.375, 0.75,  0.375, 0.75,  0.5, 0.875, 0.5,    0.875};
+  const Doubles most{-0.25, 0.125, 0.5,   0.875, 0.5,   0.875, 0.5,  0.875, -0.125, 0.25,  0.875, 1,   0.875, 1,   0.875,
+                     0.625, 1,     0.625, 1,     0.625, 0.375, 0.75, 0.375, 0.75,   0.375, 0.75,  0.5, 0.875, 0.5, 0.875};
   const Doubles mean{-0.625,
                      -0.25,
                      -0.25,

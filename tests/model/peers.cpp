@@ -21,8 +21,8 @@ TEST_CASE("proxy_only: gradient end to end") {
   Stream stream(1, 0, 0, Purpose::test);
   check.uniform_input({2, 7, 9, 2}, stream, 0, 1);
   const std::array<std::int32_t, 2> labels{2, 1};
-  const auto report = fovea_test::noted(check.run(
-      [&](auto& context, auto in) { return nn::cross_entropy(context, network.forward(context, in[0]), labels); }));
+  const auto report = fovea_test::noted(
+      check.run([&](auto& context, auto in) { return nn::cross_entropy(context, network.forward(context, in[0]), labels); }));
   INFO(report.where, ": analytic ", report.analytic, ", numeric ", report.numeric);
   CHECK(report.worst <= 1e-6);
   CHECK_THROWS_AS(ProxyOnly({.classes = 1}), Error);
@@ -35,8 +35,8 @@ TEST_CASE("full_resolution: gradient end to end") {
   Stream stream(1, 0, 0, Purpose::test);
   check.uniform_input({1, 37, 41, 1}, stream, 0, 1);
   const std::array<std::int32_t, 1> labels{1};
-  const auto report = fovea_test::noted(check.run(
-      [&](auto& context, auto in) { return nn::cross_entropy(context, network.forward(context, in[0]), labels); }));
+  const auto report = fovea_test::noted(
+      check.run([&](auto& context, auto in) { return nn::cross_entropy(context, network.forward(context, in[0]), labels); }));
   INFO(report.where, ": analytic ", report.analytic, ", numeric ", report.numeric);
   CHECK(report.worst <= 1e-6);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The layers: names, sizes, refusals; their derivatives through the parameters; the memory an Inference takes.
+#include "support/op_registry.hpp"
 #include <fovea/nn/nn.hpp>
 
 #include <doctest/doctest.h>
@@ -10,8 +11,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "support/op_registry.hpp"
 
 using namespace fovea;
 using fovea_test::channels;
@@ -123,8 +122,8 @@ TEST_CASE("derivatives of the layers, through inputs and parameters") {
     check.input({b, 4, 3, n}, s).input({b, 5}, s);
     return [=](auto& context, auto in) {
       const auto attention = nn::softmax(context, nn::key_scores(context, in[0], key(context, in[1])));
-      return nn::concat(context, {nn::expected_coordinates(context, attention, 4, 3),
-                                  nn::attention_pool(context, attention, in[0])});
+      return nn::concat(context,
+                        {nn::expected_coordinates(context, attention, 4, 3), nn::attention_pool(context, attention, in[0])});
     };
   });
   ops.check_all(6);
@@ -136,12 +135,12 @@ TEST_CASE("names and shapes of the parameters, in the order in which the layers 
   const nn::Sequential net{nn::Conv2d(layout, "conv", 3, 8, {.bias = false}),
                            nn::Residual(layout, "block", 8, 16, {.stride = 2}), nn::GlobalAveragePool{},
                            nn::Dense(layout, "out", 16, 4)};
-  CHECK(names(layout) ==
-        std::vector<std::string>{"net.conv.w[3x3x3x8]", "net.block.conv1.w[3x3x8x16]", "net.block.norm1.gamma[16]",
-                                 "net.block.norm1.beta[16]", "net.block.conv2.w[3x3x16x16]", "net.block.norm2.gamma[16]",
-                                 "net.block.norm2.beta[16]", "net.block.shortcut.conv.w[1x1x8x16]",
-                                 "net.block.shortcut.norm.gamma[16]", "net.block.shortcut.norm.beta[16]",
-                                 "net.out.w[16x4]", "net.out.b[4]"});
+  CHECK(names(layout) == std::vector<std::string>{"net.conv.w[3x3x3x8]", "net.block.conv1.w[3x3x8x16]",
+                                                  "net.block.norm1.gamma[16]", "net.block.norm1.beta[16]",
+                                                  "net.block.conv2.w[3x3x16x16]", "net.block.norm2.gamma[16]",
+                                                  "net.block.norm2.beta[16]", "net.block.shortcut.conv.w[1x1x8x16]",
+                                                  "net.block.shortcut.norm.gamma[16]", "net.block.shortcut.norm.beta[16]",
+                                                  "net.out.w[16x4]", "net.out.b[4]"});
   CHECK(net.inputs() == 3);
   CHECK(net.outputs() == 4);
   CHECK(net.layer<1>().output_height(9) == 5);
@@ -173,8 +172,8 @@ TEST_CASE("layers that do not fit are refused where they are made") {
   CHECK_THROWS_AS(nn::Conv2d(layout, "g", 3, 4, {.kernel = 0}), Error);
   CHECK_THROWS_AS(nn::Conv2d(layout, "h", 3, 4, {.stride = 0}), Error);
   CHECK_THROWS_AS(nn::Conv2d(layout, "i", 3, 4, {.padding = -1}), Error);
-  CHECK_THROWS_WITH_AS(nn::GroupNorm(layout, "j", 10, 4),
-                       "GroupNorm \"j\": groups that divide 10 channels expected, 4 came", Error);
+  CHECK_THROWS_WITH_AS(nn::GroupNorm(layout, "j", 10, 4), "GroupNorm \"j\": groups that divide 10 channels expected, 4 came",
+                       Error);
   CHECK_THROWS_AS(nn::GruCell(layout, "k", 3, 0), Error);
   CHECK_THROWS_AS(nn::LstmCell(layout, "l", -1, 4), Error);
 }
@@ -187,8 +186,8 @@ TEST_CASE("inputs that do not fit are refused with a sentence") {
     std::fill_n(x.value, x.size(), 0.0F);
     return x;
   };
-  CHECK_THROWS_WITH_AS((void)nn::add(c, of({2, 3}), of({3, 2})),
-                       "add: a second operand of shape [2x3] expected, [3x2] came", Error);
+  CHECK_THROWS_WITH_AS((void)nn::add(c, of({2, 3}), of({3, 2})), "add: a second operand of shape [2x3] expected, [3x2] came",
+                       Error);
   CHECK_THROWS_AS((void)nn::subtract(c, of({2}), of({3})), Error);
   CHECK_THROWS_AS((void)nn::multiply(c, of({2}), of({2, 1})), Error);
   CHECK_THROWS_AS((void)nn::axpy(c, 1.0F, of({2}), of({1})), Error);
@@ -211,8 +210,8 @@ TEST_CASE("inputs that do not fit are refused with a sentence") {
   CHECK_THROWS_AS((void)nn::average_pool2d(c, of({4, 4, 2}), nn::Pool2dOptions::square(2)), Error);
   CHECK_THROWS_AS((void)nn::global_average_pool(c, of({4, 2})), Error);
   const std::vector<std::int32_t> labels{0, 3};
-  CHECK_THROWS_WITH_AS((void)nn::cross_entropy(c, of({2, 3}), labels),
-                       "cross_entropy: labels within [0, 3) expected, 3 came", Error);
+  CHECK_THROWS_WITH_AS((void)nn::cross_entropy(c, of({2, 3}), labels), "cross_entropy: labels within [0, 3) expected, 3 came",
+                       Error);
   CHECK_THROWS_WITH_AS((void)nn::cross_entropy(c, of({3, 4}), labels), "cross_entropy: 3 labels expected, 2 came", Error);
   CHECK_THROWS_AS((void)nn::bernoulli_log_likelihood(c, of({2, 3}), of({2, 4})), Error);
   CHECK_THROWS_AS((void)nn::softmax(c, of({2, 0})), Error);

@@ -51,8 +51,8 @@ template <class T>
 inline constexpr double kTolerance = sizeof(T) == 4 ? 1e-6 : 2e-14;
 
 template <class T, std::size_t N>
-[[nodiscard]] fovea::Tensor<T, N> random_tensor(const fovea::Extents<N>& extents, fovea::Stream& stream,
-                                                double deviation = 1, double mean = 0) {
+[[nodiscard]] fovea::Tensor<T, N> random_tensor(const fovea::Extents<N>& extents, fovea::Stream& stream, double deviation = 1,
+                                                double mean = 0) {
   fovea::Tensor<T, N> tensor(extents);
   for (T& value : tensor) value = static_cast<T>(mean + deviation * stream.normal<double>());
   return tensor;

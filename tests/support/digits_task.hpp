@@ -68,8 +68,7 @@ class DigitsTask {
       const auto proxies = tape.constant(b.proxies.data(), fovea::Shape{task.count, 20, 20, 1});
       const auto count = static_cast<std::size_t>(task.count);
       const auto path = model_.forward(tape, proxies, std::span<const fovea::MagnifiedImage>(b.images.data(), count), looking);
-      return fovea::train::ShardLoss<float>{
-          model_.loss(tape, path, {b.labels.data(), count}, curriculum_.loss(progress)), 0};
+      return fovea::train::ShardLoss<float>{model_.loss(tape, path, {b.labels.data(), count}, curriculum_.loss(progress)), 0};
     });
   }
 

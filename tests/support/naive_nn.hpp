@@ -30,8 +30,8 @@ struct GroupNorm {
   Doubles d_gamma;
   Doubles d_beta;
 
-  GroupNorm(const Doubles& x, const Doubles& gamma, const Doubles& beta, const Doubles& d_y, std::size_t n,
-            std::size_t p, std::size_t c, std::size_t groups, double epsilon)
+  GroupNorm(const Doubles& x, const Doubles& gamma, const Doubles& beta, const Doubles& d_y, std::size_t n, std::size_t p,
+            std::size_t c, std::size_t groups, double epsilon)
       : y(x.size()), d_x(x.size()), d_gamma(c), d_beta(c) {
     const std::size_t per = c / groups;
     const auto count = static_cast<double>(p * per);
@@ -68,8 +68,7 @@ struct GroupNorm {
 
 /// Calls body(output element, input element) for every pixel under every window of [n, h, w, c].
 template <class Body>
-void for_each_pooled(const fovea::Extents<4>& x, const fovea::Extents<4>& y, const fovea::kernel::Pool2dOptions& o,
-                     Body body) {
+void for_each_pooled(const fovea::Extents<4>& x, const fovea::Extents<4>& y, const fovea::kernel::Pool2dOptions& o, Body body) {
   using fovea::Index;
   for (Index n = 0; n < y[0]; ++n) {
     for (Index i = 0; i < y[1]; ++i) {

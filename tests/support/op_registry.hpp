@@ -58,8 +58,7 @@ class OpRegistry {
       for (int i = 0; i < cases; ++i) {
         fovea::Stream stream(2019, 0, static_cast<std::uint64_t>(i), fovea::Purpose::test);
         const fovea::GradientReport report = noted(op.run(stream));
-        INFO(op.name, ", case ", i, ": worst at ", report.where, ", analytic ", report.analytic, ", numeric ",
-             report.numeric);
+        INFO(op.name, ", case ", i, ": worst at ", report.where, ", analytic ", report.analytic, ", numeric ", report.numeric);
         CHECK(report.worst <= tolerance);
         CHECK(report.forward_gap == 0.0);
         CHECK(report.partial_gap == 0.0);

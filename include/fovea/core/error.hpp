@@ -24,9 +24,7 @@ namespace detail {
 inline void append(std::string& text, std::string_view piece) { text += piece; }
 template <class Number>
   requires std::integral<Number> || std::floating_point<Number>
-void append(std::string& text, Number number) {
-  text += std::to_string(number);
-}
+void append(std::string& text, Number number) { text += std::to_string(number); }
 
 }  // namespace detail
 
@@ -41,7 +39,8 @@ template <class... Pieces>
 /// Throws Error unless `condition` holds. The message is put together only on failure.
 template <class... Pieces>
 void require(bool condition, const Pieces&... pieces) {
-  if (!condition) [[unlikely]] fail(pieces...);
+  if (!condition) [[unlikely]]
+    fail(pieces...);
 }
 
 }  // namespace fovea::inline FOVEA_ABI

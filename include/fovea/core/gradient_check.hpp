@@ -65,8 +65,8 @@ class GradientCheck {
 
   /// Adds an input with the given elements (row-major). Throws Error where their number does not fit.
   GradientCheck& input(const Shape& shape, std::vector<double> values, std::string name = {}) {
-    require(static_cast<Index>(values.size()) == shape.size(), "GradientCheck: ", shape.size(),
-            " elements expected for ", shape.to_string(), ", ", values.size(), " came");
+    require(static_cast<Index>(values.size()) == shape.size(), "GradientCheck: ", shape.size(), " elements expected for ",
+            shape.to_string(), ", ", values.size(), " came");
     if (name.empty()) name = "input " + std::to_string(inputs_.size());
     inputs_.push_back({std::move(name), shape, std::move(values)});
     return *this;

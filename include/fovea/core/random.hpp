@@ -51,10 +51,9 @@ class Stream {
   constexpr explicit Stream(std::uint64_t seed, std::uint64_t step = 0, std::uint64_t sample = 0,
                             Purpose purpose = Purpose::user) noexcept
       : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
-        counter_{0, static_cast<std::uint32_t>(purpose), static_cast<std::uint32_t>(sample),
-                 static_cast<std::uint32_t>(step)} {
+        counter_{0, static_cast<std::uint32_t>(purpose), static_cast<std::uint32_t>(sample), static_cast<std::uint32_t>(step)} {
     // The counter has room for 32 bits of step and of sample; what lies above goes into the key.
-    const std::uint64_t high = (step >> 32) ^ ((sample >> 32) * 0x9E3779B97F4A7C15ULL);
+    const std::uint64_t high = (step >> 32) * 0xD1B54A32D192ED03ULL ^ (sample >> 32) * 0x9E3779B97F4A7C15ULL;
     key_[0] ^= static_cast<std::uint32_t>(high);
     key_[1] ^= static_cast<std::uint32_t>(high >> 32);
   }

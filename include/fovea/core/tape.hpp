@@ -180,8 +180,7 @@ class Inference : public ContextBase<T> {
  public:
   static constexpr bool recording = false;
 
-  explicit Inference(Arena& arena, View<const T, 1> parameters = {}) noexcept
-      : ContextBase<T>(arena, parameters.data()) {}
+  explicit Inference(Arena& arena, View<const T, 1> parameters = {}) noexcept : ContextBase<T>(arena, parameters.data()) {}
 
   [[nodiscard]] Var<T> variable(const Shape& shape) { return this->constant(shape); }
   [[nodiscard]] Var<T> parameter(const Parameter& p) const noexcept {

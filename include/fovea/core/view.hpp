@@ -138,8 +138,7 @@ class Tensor {
   Tensor(const Tensor& other) : extents_(other.extents_), data_(allocate(other.extents_)) {
     std::copy_n(other.data(), size(), data());
   }
-  Tensor(Tensor&& other) noexcept
-      : extents_(std::exchange(other.extents_, Extents<N>{})), data_(std::move(other.data_)) {}
+  Tensor(Tensor&& other) noexcept : extents_(std::exchange(other.extents_, Extents<N>{})), data_(std::move(other.data_)) {}
   Tensor& operator=(Tensor other) noexcept {
     std::swap(extents_, other.extents_);
     std::swap(data_, other.data_);
@@ -159,14 +158,10 @@ class Tensor {
 
   template <class... Indices>
     requires(sizeof...(Indices) == N)
-  [[nodiscard]] T& operator()(Indices... indices) noexcept {
-    return view()(indices...);
-  }
+  [[nodiscard]] T& operator()(Indices... indices) noexcept { return view()(indices...); }
   template <class... Indices>
     requires(sizeof...(Indices) == N)
-  [[nodiscard]] const T& operator()(Indices... indices) const noexcept {
-    return view()(indices...);
-  }
+  [[nodiscard]] const T& operator()(Indices... indices) const noexcept { return view()(indices...); }
 
   [[nodiscard]] T* begin() noexcept { return data(); }
   [[nodiscard]] T* end() noexcept { return data() + size(); }
@@ -175,12 +170,12 @@ class Tensor {
 
  private:
   struct Free {
-    void operator()(T* pointer) const noexcept { ::operator delete(pointer, std::align_val_t{kAlignment}); }
+    void operator()(T* pointer) const noexcept { ::operator delete (pointer, std::align_val_t{kAlignment}); }
   };
   static T* allocate(const Extents<N>& extents) {
     for (const Index e : extents) require(e >= 0, "Tensor: extents of at least 0 expected, ", e, " came");
     const auto bytes = static_cast<std::size_t>(product(extents)) * sizeof(T);
-    return static_cast<T*>(::operator new(bytes, std::align_val_t{kAlignment}));
+    return static_cast<T*>(::operator new (bytes, std::align_val_t{kAlignment}));
   }
 
   Extents<N> extents_{};

@@ -61,8 +61,7 @@ void relu(View<const std::type_identity_t<T>, 1> x, View<T, 1> y) {
 }
 /// d_x += d_y where y > 0; the derivative at 0 is taken as 0.
 template <class T>
-void relu_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y,
-                   View<T, 1> d_x) {
+void relu_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y, View<T, 1> d_x) {
   using B = simd::Batch<T>;
   detail::map_backward<T>(d_y, y, d_x, [](B d, B v) { return simd::select<T>(v > B(T(0)), d, B(T(0))); });
 }
@@ -77,8 +76,7 @@ void elu(View<const std::type_identity_t<T>, 1> x, View<T, 1> y) {
 }
 /// d_x += d_y * (1 where y > 0, y + 1 = exp(x) below).
 template <class T>
-void elu_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y,
-                  View<T, 1> d_x) {
+void elu_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y, View<T, 1> d_x) {
   using B = simd::Batch<T>;
   detail::map_backward<T>(d_y, y, d_x, [](B d, B v) { return simd::select<T>(v > B(T(0)), d, d * (v + B(T(1)))); });
 }
@@ -93,8 +91,7 @@ void selu(View<const std::type_identity_t<T>, 1> x, View<T, 1> y) {
 }
 /// d_x += d_y * (scale where y > 0, y + scale * alpha below).
 template <class T>
-void selu_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y,
-                   View<T, 1> d_x) {
+void selu_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y, View<T, 1> d_x) {
   using B = simd::Batch<T>;
   const B scale(static_cast<T>(kSeluScale));
   const B below(static_cast<T>(kSeluScale * kSeluAlpha));
@@ -109,8 +106,7 @@ void tanh(View<const std::type_identity_t<T>, 1> x, View<T, 1> y) {
 }
 /// d_x += d_y * (1 - y^2).
 template <class T>
-void tanh_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y,
-                   View<T, 1> d_x) {
+void tanh_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y, View<T, 1> d_x) {
   using B = simd::Batch<T>;
   detail::map_backward<T>(d_y, y, d_x, [](B d, B v) { return d * simd::fnma<T>(v, v, B(T(1))); });
 }
@@ -123,8 +119,7 @@ void sigmoid(View<const std::type_identity_t<T>, 1> x, View<T, 1> y) {
 }
 /// d_x += d_y * y * (1 - y).
 template <class T>
-void sigmoid_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y,
-                      View<T, 1> d_x) {
+void sigmoid_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y, View<T, 1> d_x) {
   using B = simd::Batch<T>;
   detail::map_backward<T>(d_y, y, d_x, [](B d, B v) { return d * v * (B(T(1)) - v); });
 }
@@ -140,8 +135,7 @@ void softplus(View<const std::type_identity_t<T>, 1> x, View<T, 1> y) {
 }
 /// d_x += d_y * sigmoid(x), and sigmoid(x) = 1 - exp(-y) to full relative accuracy.
 template <class T>
-void softplus_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y,
-                       View<T, 1> d_x) {
+void softplus_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y, View<T, 1> d_x) {
   using B = simd::Batch<T>;
   detail::map_backward<T>(d_y, y, d_x, [](B d, B v) { return -d * simd::expm1<T>(-v); });
 }
@@ -154,8 +148,7 @@ void exp(View<const std::type_identity_t<T>, 1> x, View<T, 1> y) {
 }
 /// d_x += d_y * y.
 template <class T>
-void exp_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y,
-                  View<T, 1> d_x) {
+void exp_backward(View<const std::type_identity_t<T>, 1> d_y, View<const std::type_identity_t<T>, 1> y, View<T, 1> d_x) {
   using B = simd::Batch<T>;
   detail::map_backward<T>(d_y, y, d_x, [](B d, B v) { return d * v; });
 }

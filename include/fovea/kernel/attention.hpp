@@ -30,8 +30,7 @@ FOVEA_ALWAYS_INLINE void dot_rows(View<const T, 2> rows, const T* vector, T* out
   for (Index p = 0; p < rows.extent(0); ++p) {
     const T* row = &rows(p, 0);
     B total(T(0));
-    simd::for_each_batch<T>(rows.extent(1),
-                            [&](auto at) { total = simd::fma<T>(at.load(row), at.load(vector), total); });
+    simd::for_each_batch<T>(rows.extent(1), [&](auto at) { total = simd::fma<T>(at.load(row), at.load(vector), total); });
     const T value = simd::reduce_add<T>(total);
     out[p] = kAccumulate ? out[p] + value : value;
   }
@@ -72,9 +71,8 @@ void key_scores(View<const std::type_identity_t<T>, 3> features, View<const std:
 }
 /// d_features += d_scores key^T;  d_key += features^T d_scores.
 template <class T>
-void key_scores_backward(View<const std::type_identity_t<T>, 2> d_scores,
-                         View<const std::type_identity_t<T>, 3> features, View<const std::type_identity_t<T>, 2> key,
-                         View<T, 3> d_features, View<T, 2> d_key) {
+void key_scores_backward(View<const std::type_identity_t<T>, 2> d_scores, View<const std::type_identity_t<T>, 3> features,
+                         View<const std::type_identity_t<T>, 2> key, View<T, 3> d_features, View<T, 2> d_key) {
   for (Index b = 0; b < features.extent(0); ++b) {
     if (d_features.data()) detail::add_outer<T>(&d_scores(b, 0), &key(b, 0), d_features[b]);
     if (d_key.data()) detail::weighted_rows<true, T>(features[b], &d_scores(b, 0), &d_key(b, 0));
@@ -91,10 +89,8 @@ void attention_pool(View<const std::type_identity_t<T>, 2> attention, View<const
 }
 /// d_attention += features d_out;  d_features += attention d_out^T.
 template <class T>
-void attention_pool_backward(View<const std::type_identity_t<T>, 2> d_out,
-                             View<const std::type_identity_t<T>, 2> attention,
-                             View<const std::type_identity_t<T>, 3> features, View<T, 2> d_attention,
-                             View<T, 3> d_features) {
+void attention_pool_backward(View<const std::type_identity_t<T>, 2> d_out, View<const std::type_identity_t<T>, 2> attention,
+                             View<const std::type_identity_t<T>, 3> features, View<T, 2> d_attention, View<T, 3> d_features) {
   for (Index b = 0; b < features.extent(0); ++b) {
     if (d_attention.data()) detail::dot_rows<true, T>(features[b], &d_out(b, 0), &d_attention(b, 0));
     if (d_features.data()) detail::add_outer<T>(&attention(b, 0), &d_out(b, 0), d_features[b]);

@@ -52,8 +52,8 @@ void gru(View<const std::type_identity_t<T>, 2> gx, View<const std::type_identit
 /// d_gx, d_gh [B, 3H] and d_h [B, H] are added to.
 template <class T>
 void gru_backward(View<const std::type_identity_t<T>, 2> d_out, View<const std::type_identity_t<T>, 2> gh,
-                  View<const std::type_identity_t<T>, 2> h, View<const std::type_identity_t<T>, 2> gates,
-                  View<T, 2> d_gx, View<T, 2> d_gh, View<T, 2> d_h) {
+                  View<const std::type_identity_t<T>, 2> h, View<const std::type_identity_t<T>, 2> gates, View<T, 2> d_gx,
+                  View<T, 2> d_gh, View<T, 2> d_h) {
   using B = simd::Batch<T>;
   const Index hidden = h.extent(1);
   const B one(T(1));

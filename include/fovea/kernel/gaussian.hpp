@@ -29,8 +29,8 @@ void gaussian_sample(View<const T, 2> mean, View<const T, 2> log_deviation, View
 
 /// d m += d z; d l += d z * exp(l) * noise. An empty gradient view is skipped.
 template <class T>
-void gaussian_sample_backward(View<const T, 2> d_z, View<const T, 2> log_deviation, View<const T, 2> noise,
-                              View<T, 2> d_mean, View<T, 2> d_log_deviation) {
+void gaussian_sample_backward(View<const T, 2> d_z, View<const T, 2> log_deviation, View<const T, 2> noise, View<T, 2> d_mean,
+                              View<T, 2> d_log_deviation) {
   for (Index b = 0; b < d_z.extent(0); ++b) {
     for (Index d = 0; d < d_z.extent(1); ++d) {
       if (d_mean.data()) d_mean(b, d) += d_z(b, d);

@@ -64,8 +64,7 @@ void softmax(View<const std::type_identity_t<T>, 2> x, View<T, 2> y) {
 }
 /// d_x += y * (d_y - sum(d_y * y)) over each row.
 template <class T>
-void softmax_backward(View<const std::type_identity_t<T>, 2> d_y, View<const std::type_identity_t<T>, 2> y,
-                      View<T, 2> d_x) {
+void softmax_backward(View<const std::type_identity_t<T>, 2> d_y, View<const std::type_identity_t<T>, 2> y, View<T, 2> d_x) {
   using B = simd::Batch<T>;
   const Index n = y.extent(1);
   for (Index b = 0; b < y.extent(0); ++b) {
@@ -73,8 +72,7 @@ void softmax_backward(View<const std::type_identity_t<T>, 2> d_y, View<const std
     const T* out = y[b].data();
     T* dx = d_x[b].data();
     const B mean(static_cast<T>(block_sum<T>(n, [=](auto at) { return at.load(d) * at.load(out); })));
-    simd::for_each_batch<T>(n,
-                            [&](auto at) { at.store(dx, simd::fma<T>(at.load(out), at.load(d) - mean, at.load(dx))); });
+    simd::for_each_batch<T>(n, [&](auto at) { at.store(dx, simd::fma<T>(at.load(out), at.load(d) - mean, at.load(dx))); });
   }
 }
 
@@ -126,8 +124,8 @@ void cross_entropy_backward(View<const std::type_identity_t<T>, 1> d_losses,
 /// out[b] = sum_i targets * logits - softplus(logits): the log-probability, in nats, of targets in [0, 1] under
 /// independent Bernoulli variables of probability sigmoid(logits). logits, targets [B, N]; out [B].
 template <class T>
-void bernoulli_log_likelihood(View<const std::type_identity_t<T>, 2> logits,
-                              View<const std::type_identity_t<T>, 2> targets, View<T, 1> out) {
+void bernoulli_log_likelihood(View<const std::type_identity_t<T>, 2> logits, View<const std::type_identity_t<T>, 2> targets,
+                              View<T, 1> out) {
   using B = simd::Batch<T>;
   const Index n = logits.extent(1);
   const B zero(T(0));

@@ -8,8 +8,9 @@
 /// and channels, one channel per group is instance normalisation.
 ///
 /// Cost: three passes over x forward (mean, centred squares, result), two over x and three over d_y backward; vectorised over
-/// channels, one unit of whole groups at a time, so that the later passes find their data in the cache. 0.3 ns an
-/// element each way for 400 positions of 8 or 16 channels, 16 ns for a single position (float, AVX-512 at about 3 GHz,
+/// channels, one unit of whole groups at a time, so that the later passes find their data in the cache. An
+/// element takes 0.25 to 0.4 ns each way for 400 positions of 16 or 8 channels, 0.5 and 0.9 for 1024 of 32, but 16 for a
+/// single position, where what happens once per group counts (float, AVX-512 at about 3 GHz,
 /// bench/kernel_elementwise.cpp).
 ///
 /// Accuracy: sums in double beyond blocks of 64 positions, squares taken after centring. Float: within 1e-6 of the
@@ -76,8 +77,7 @@ FOVEA_ALWAYS_INLINE void for_each_channel_batch(Index first, Index count, Body b
 /// x.
 template <class T>
 void group_norm(View<const std::type_identity_t<T>, 3> x, View<const std::type_identity_t<T>, 1> gamma,
-                View<const std::type_identity_t<T>, 1> beta, double epsilon, View<T, 3> y, View<T, 2> mean,
-                View<T, 2> rstd) {
+                View<const std::type_identity_t<T>, 1> beta, double epsilon, View<T, 3> y, View<T, 2> mean, View<T, 2> rstd) {
   using B = simd::Batch<T>;
   const Index positions = x.extent(1);
   const Index channels = x.extent(2);
@@ -93,53 +93,52 @@ void group_norm(View<const std::type_identity_t<T>, 3> x, View<const std::type_i
   for (Index n = 0; n < x.extent(0); ++n) {
     const T* in = x.data() + n * positions * channels;
     T* out = y.data() + n * positions * channels;
-    detail::for_each_unit<T>(
-        channels, groups, fold, [&](Index first, Index many, Index first_group, Index group_count) {
-          detail::Lanes<T, double> total;  // per group of the unit
-          detail::for_each_channel_batch<T>(first, many, [&](auto at) {
-            detail::Lanes<T, double> sums;
-            lane_sums<T>(
-                rows, [&](Index p) { return at.load(in + p * row); }, sums.at);
-            for (Index l = 0; l < at.count(); ++l) total.at[group_of(at.i + l) - first_group] += sums.at[l];
-          });
-          for (Index g = 0; g < group_count; ++g) mean(n, first_group + g) = static_cast<T>(total.at[g] / count);
+    detail::for_each_unit<T>(channels, groups, fold, [&](Index first, Index many, Index first_group, Index group_count) {
+      detail::Lanes<T, double> total;  // per group of the unit
+      detail::for_each_channel_batch<T>(first, many, [&](auto at) {
+        detail::Lanes<T, double> sums;
+        lane_sums<T>(
+            rows, [&](Index p) { return at.load(in + p * row); }, sums.at);
+        for (Index l = 0; l < at.count(); ++l) total.at[group_of(at.i + l) - first_group] += sums.at[l];
+      });
+      for (Index g = 0; g < group_count; ++g) mean(n, first_group + g) = static_cast<T>(total.at[g] / count);
 
-          total = {};
-          detail::for_each_channel_batch<T>(first, many, [&](auto at) {
-            detail::Lanes<T> centre;
-            for (Index l = 0; l < at.count(); ++l) centre.at[l] = mean(n, group_of(at.i + l));
-            const B m = centre.load();
-            detail::Lanes<T, double> sums;
-            lane_sums<T>(
-                rows,
-                [&](Index p) {
-                  const B d = at.load(in + p * row) - m;
-                  return d * d;
-                },
-                sums.at);
-            for (Index l = 0; l < at.count(); ++l) total.at[group_of(at.i + l) - first_group] += sums.at[l];
-          });
-          for (Index g = 0; g < group_count; ++g) {
-            rstd(n, first_group + g) = static_cast<T>(1 / std::sqrt(total.at[g] / count + epsilon));
-          }
+      total = {};
+      detail::for_each_channel_batch<T>(first, many, [&](auto at) {
+        detail::Lanes<T> centre;
+        for (Index l = 0; l < at.count(); ++l) centre.at[l] = mean(n, group_of(at.i + l));
+        const B m = centre.load();
+        detail::Lanes<T, double> sums;
+        lane_sums<T>(
+            rows,
+            [&](Index p) {
+              const B d = at.load(in + p * row) - m;
+              return d * d;
+            },
+            sums.at);
+        for (Index l = 0; l < at.count(); ++l) total.at[group_of(at.i + l) - first_group] += sums.at[l];
+      });
+      for (Index g = 0; g < group_count; ++g) {
+        rstd(n, first_group + g) = static_cast<T>(1 / std::sqrt(total.at[g] / count + epsilon));
+      }
 
-          detail::for_each_channel_batch<T>(first, many, [&](auto at) {
-            detail::Lanes<T> centre;
-            detail::Lanes<T> slope;
-            detail::Lanes<T> offset;
-            for (Index l = 0; l < at.count(); ++l) {
-              centre.at[l] = mean(n, group_of(at.i + l));
-              offset.at[l] = beta(channel_of(at.i + l));
-              slope.at[l] = rstd(n, group_of(at.i + l)) * gamma(channel_of(at.i + l));
-            }
-            const B m = centre.load();
-            const B a = slope.load();
-            const B b = offset.load();
-            for (Index p = 0; p < rows; ++p) {
-              at.store(out + p * row, simd::fma<T>(at.load(in + p * row) - m, a, b));
-            }
-          });
-        });
+      detail::for_each_channel_batch<T>(first, many, [&](auto at) {
+        detail::Lanes<T> centre;
+        detail::Lanes<T> slope;
+        detail::Lanes<T> offset;
+        for (Index l = 0; l < at.count(); ++l) {
+          centre.at[l] = mean(n, group_of(at.i + l));
+          offset.at[l] = beta(channel_of(at.i + l));
+          slope.at[l] = rstd(n, group_of(at.i + l)) * gamma(channel_of(at.i + l));
+        }
+        const B m = centre.load();
+        const B a = slope.load();
+        const B b = offset.load();
+        for (Index p = 0; p < rows; ++p) {
+          at.store(out + p * row, simd::fma<T>(at.load(in + p * row) - m, a, b));
+        }
+      });
+    });
   }
 }
 
@@ -148,8 +147,7 @@ void group_norm(View<const std::type_identity_t<T>, 3> x, View<const std::type_i
 template <class T>
 void group_norm_backward(View<const std::type_identity_t<T>, 3> d_y, View<const std::type_identity_t<T>, 3> x,
                          View<const std::type_identity_t<T>, 1> gamma, View<const std::type_identity_t<T>, 2> mean,
-                         View<const std::type_identity_t<T>, 2> rstd, View<T, 3> d_x, View<T, 1> d_gamma,
-                         View<T, 1> d_beta) {
+                         View<const std::type_identity_t<T>, 2> rstd, View<T, 3> d_x, View<T, 1> d_gamma, View<T, 1> d_beta) {
   using B = simd::Batch<T>;
   const Index positions = x.extent(1);
   const Index channels = x.extent(2);

@@ -35,8 +35,8 @@ struct AdamOptions {
 ///     w = (1 - lr wd) w - lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
 /// `step` is t, 1 for the first. All views dense, of one size; m and v start at 0. Where g, m and w are 0, w stays 0.
 template <class T>
-void adam(View<const std::type_identity_t<T>, 1> gradient, std::int64_t step, const AdamOptions& options,
-          View<T, 1> value, View<T, 1> m, View<T, 1> v) {
+void adam(View<const std::type_identity_t<T>, 1> gradient, std::int64_t step, const AdamOptions& options, View<T, 1> value,
+          View<T, 1> m, View<T, 1> v) {
   FOVEA_ASSERT(gradient.size() == value.size() && m.size() == value.size() && v.size() == value.size());
   FOVEA_ASSERT(step >= 1);
   using B = simd::Batch<T>;

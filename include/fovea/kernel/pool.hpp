@@ -38,9 +38,7 @@ struct Pool2dOptions {
   [[nodiscard]] constexpr Index output_height(Index input) const noexcept {
     return (input + 2 * pad_y - height) / stride_y + 1;
   }
-  [[nodiscard]] constexpr Index output_width(Index input) const noexcept {
-    return (input + 2 * pad_x - width) / stride_x + 1;
-  }
+  [[nodiscard]] constexpr Index output_width(Index input) const noexcept { return (input + 2 * pad_x - width) / stride_x + 1; }
 };
 
 namespace detail {
@@ -63,8 +61,7 @@ struct PoolWindow {
 /// `winner` [N, OH, OW, C] receives the number of the winning tap, counted row by row within the part of the window
 /// that lies in the input, as a T: so the backward call compares without a conversion. Of equal values the first wins.
 template <class T>
-void max_pool2d(View<const std::type_identity_t<T>, 4> x, const Pool2dOptions& options, View<T, 4> y,
-                View<T, 4> winner) {
+void max_pool2d(View<const std::type_identity_t<T>, 4> x, const Pool2dOptions& options, View<T, 4> y, View<T, 4> winner) {
   using B = simd::Batch<T>;
   const Index height = x.extent(1);
   const Index width = x.extent(2);

@@ -50,9 +50,7 @@ class FullResolution {
   template <Context C>
   [[nodiscard]] VarOf<C> forward(C& context, VarOf<C> images) const {
     VarOf<C> x = context.scope([&] {
-      const VarOf<C> y = context.scope([&] {
-        return nn::relu(context, stem_norm_(context, stem_(context, images)));
-      });
+      const VarOf<C> y = context.scope([&] { return nn::relu(context, stem_norm_(context, stem_(context, images))); });
       return nn::max_pool2d(context, y, kernel::Pool2dOptions{3, 3, 2, 2, 1, 1});
     });
     for (const nn::Residual& block : blocks_) x = block(context, x);
@@ -104,7 +102,8 @@ class FullResolution {
       const Index width = o.width << stage;
       for (Index i = 0; i < o.blocks_per_stage; ++i) {
         const std::string name = "stage" + std::to_string(stage + 1) + "_" + std::to_string(i + 1);
-        blocks.emplace_back(layout, name, channels, width, nn::ResidualOptions{.stride = stage > 0 && i == 0 ? 2 : 1, .activation = nn::Activation::relu});
+        blocks.emplace_back(layout, name, channels, width,
+                            nn::ResidualOptions{.stride = stage > 0 && i == 0 ? 2 : 1, .activation = nn::Activation::relu});
         channels = width;
       }
     }

@@ -22,19 +22,19 @@ namespace model {
 /// Built as N(layout, name, channels); `features()` is F.
 template <class N>
 concept MapNetwork = std::constructible_from<N, ParameterLayout&, std::string_view, Index> &&
-                     requires(const N& network, Tape<float>& tape, Var<float> x) {
-                       { network(tape, x) } -> std::same_as<Var<float>>;
-                       { network.features() } -> std::convertible_to<Index>;
-                     };
+    requires(const N& network, Tape<float>& tape, Var<float> x) {
+  { network(tape, x) } -> std::same_as<Var<float>>;
+  { network.features() } -> std::convertible_to<Index>;
+};
 
 /// A network from windows [B, h, w, C] to one vector of features [B, F].
 /// Built as N(layout, name, extent, channels), extent = {h, w}; `features()` is F.
 template <class N>
 concept VectorNetwork = std::constructible_from<N, ParameterLayout&, std::string_view, Extents<2>, Index> &&
-                        requires(const N& network, Tape<float>& tape, Var<float> x) {
-                          { network(tape, x) } -> std::same_as<Var<float>>;
-                          { network.features() } -> std::convertible_to<Index>;
-                        };
+    requires(const N& network, Tape<float>& tape, Var<float> x) {
+  { network(tape, x) } -> std::same_as<Var<float>>;
+  { network.features() } -> std::convertible_to<Index>;
+};
 
 namespace detail {
 
@@ -58,8 +58,7 @@ class ConvRelu {
 /// multiply-adds for a 20x20 proxy.
 class ConvMap {
  public:
-  ConvMap(ParameterLayout& layout, std::string_view name, Index channels)
-      : ConvMap(layout.scope(name), layout, channels) {}
+  ConvMap(ParameterLayout& layout, std::string_view name, Index channels) : ConvMap(layout.scope(name), layout, channels) {}
 
   template <Context C>
   [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> x) const {

@@ -20,10 +20,10 @@ namespace model {
 /// What a policy decides from.
 template <class T>
 struct PolicyInput {
-  Var<T> map;       ///< features of the proxy at every place [B, h, w, F]
-  Var<T> features;  ///< features of the proxy as a whole [B, S]
-  Var<T> state;     ///< h_{t-1} [B, S]
-  double scale = 1; ///< the half-extent of a region the policy starts from; it may zoom around it
+  Var<T> map;        ///< features of the proxy at every place [B, h, w, F]
+  Var<T> features;   ///< features of the proxy as a whole [B, S]
+  Var<T> state;      ///< h_{t-1} [B, S]
+  double scale = 1;  ///< the half-extent of a region the policy starts from; it may zoom around it
 };
 
 /// What a policy answers: the mean of the latent z = (log s, x, y), [B, 3]; and, where it has one, its attention over the
@@ -36,8 +36,8 @@ struct PolicyOutput {
 
 /// How far a policy may move from what it starts from.
 struct PolicyOptions {
-  double zoom = 0.25;   ///< log s lies within this of the log of the starting scale
-  double reach = 0.2;   ///< each of two offsets to the soft-argmax lies within this, in units of the half-image
+  double zoom = 0.25;  ///< log s lies within this of the log of the starting scale
+  double reach = 0.2;  ///< each of two offsets to the soft-argmax lies within this, in units of the half-image
 };
 
 /// A spatial soft-argmax: the state asks the map with a key, the answer is the expected place under the attention, plus small
@@ -51,8 +51,7 @@ class SoftArgmaxPolicy {
       : SoftArgmaxPolicy(layout.scope(name), layout, map_features, state, options) {}
 
   template <Context C>
-  [[nodiscard]] PolicyOutput<typename C::Scalar> operator()(C& context,
-                                                            const PolicyInput<typename C::Scalar>& input) const {
+  [[nodiscard]] PolicyOutput<typename C::Scalar> operator()(C& context, const PolicyInput<typename C::Scalar>& input) const {
     using T = typename C::Scalar;
     const Index batch = input.map.shape[0];
     const Index height = input.map.shape[1];
@@ -63,8 +62,8 @@ class SoftArgmaxPolicy {
 
     const auto reach = static_cast<T>(options_.reach);
     // What lies at the attended place says how far its object's centre is.
-    const VarOf<C> local = nn::tanh(
-        context, place_offset_(context, input.map.reshape({batch * height * width, input.map.shape[3]})));
+    const VarOf<C> local =
+        nn::tanh(context, place_offset_(context, input.map.reshape({batch * height * width, input.map.shape[3]})));
     const VarOf<C> attended = nn::attention_pool(context, attention, local.reshape({batch, height * width, 2}));
     const VarOf<C> state = nn::tanh(context, state_offset_(context, nn::concat(context, {input.features, input.state})));
     VarOf<C> xy = nn::axpy(context, reach, attended, place);
@@ -72,8 +71,7 @@ class SoftArgmaxPolicy {
 
     const VarOf<C> start = context.constant(Shape{batch, 1});
     for (Index b = 0; b < batch; ++b) start.value[b] = static_cast<T>(std::log(input.scale));
-    const VarOf<C> log_scale =
-        nn::axpy(context, static_cast<T>(options_.zoom), nn::slice(context, state, 0, 1), start);
+    const VarOf<C> log_scale = nn::axpy(context, static_cast<T>(options_.zoom), nn::slice(context, state, 0, 1), start);
     return {nn::concat(context, {log_scale, xy}), attention};
   }
 
@@ -100,8 +98,7 @@ class DensePolicy {
       : options_(options), dense_(layout, name, 2 * state, 3) {}
 
   template <Context C>
-  [[nodiscard]] PolicyOutput<typename C::Scalar> operator()(C& context,
-                                                            const PolicyInput<typename C::Scalar>& input) const {
+  [[nodiscard]] PolicyOutput<typename C::Scalar> operator()(C& context, const PolicyInput<typename C::Scalar>& input) const {
     using T = typename C::Scalar;
     const Index batch = input.state.shape[0];
     const VarOf<C> raw = nn::tanh(context, dense_(context, nn::concat(context, {input.features, input.state})));

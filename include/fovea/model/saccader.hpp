@@ -25,11 +25,11 @@
 #include <fovea/image/source.hpp>
 #include <fovea/model/networks.hpp>
 #include <fovea/model/policy.hpp>
-#include <fovea/nn/recurrent.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
 #include <fovea/nn/loss.hpp>
 #include <fovea/nn/pool.hpp>
+#include <fovea/nn/recurrent.hpp>
 #include <fovea/sample/gaussian.hpp>
 
 #include <algorithm>
@@ -42,18 +42,18 @@ namespace fovea::inline FOVEA_ABI {
 namespace model {
 
 struct SaccaderOptions {
-  Index classes = 10;               ///< K >= 2
-  Index channels = 1;               ///< of the image
-  Extents<2> proxy = {20, 20};      ///< {height, width} of what the policy sees
-  Extents<2> glimpse = {32, 32};    ///< {height, width} of a glimpse
-  Index steps = 4;                  ///< T, 1 to max_steps
-  Index state = 64;                 ///< length of h
-  Index location_features = 32;     ///< length of phi_z(z)
-  double scale = 0.36;              ///< half-extent of a region the policy starts from, in (0, 1]
-  double deviation = 0.02;          ///< of the posterior when training ends, in the units of z
-  bool closed_loop = true;          ///< glimpses enter the state, so the next look depends on what was seen
-  bool head_sees_state = false;     ///< the class is read off h_{t-1} too (published); else off the glimpses alone
-  bool decode_proxy = true;         ///< the decoder exists, and with it the proxy's term of the bound
+  Index classes = 10;             ///< K >= 2
+  Index channels = 1;             ///< of the image
+  Extents<2> proxy = {20, 20};    ///< {height, width} of what the policy sees
+  Extents<2> glimpse = {32, 32};  ///< {height, width} of a glimpse
+  Index steps = 4;                ///< T, 1 to max_steps
+  Index state = 64;               ///< length of h
+  Index location_features = 32;   ///< length of phi_z(z)
+  double scale = 0.36;            ///< half-extent of a region the policy starts from, in (0, 1]
+  double deviation = 0.02;        ///< of the posterior when training ends, in the units of z
+  bool closed_loop = true;        ///< glimpses enter the state, so the next look depends on what was seen
+  bool head_sees_state = false;   ///< the class is read off h_{t-1} too (published); else off the glimpses alone
+  bool decode_proxy = true;       ///< the decoder exists, and with it the proxy's term of the bound
   PolicyOptions policy = {};
 
   static constexpr Index max_steps = 64;
@@ -141,8 +141,8 @@ class BasicSaccader {
     using T = typename C::Scalar;
     const auto batch = static_cast<Index>(images.size());
     const Shape expected{batch, options_.proxy[0], options_.proxy[1], options_.channels};
-    require(batch >= 1 && proxies.shape == expected, "saccader: proxies of shape ", expected.to_string(),
-            " expected for ", batch, " images, ", proxies.shape.to_string(), " came");
+    require(batch >= 1 && proxies.shape == expected, "saccader: proxies of shape ", expected.to_string(), " expected for ",
+            batch, " images, ", proxies.shape.to_string(), " came");
     const Index count = looking.steps != 0 ? looking.steps : options_.steps;
     require(count >= 1 && count <= SaccaderOptions::max_steps, "saccader: 1 to ", SaccaderOptions::max_steps,
             " steps expected, ", count, " came");
@@ -151,8 +151,7 @@ class BasicSaccader {
 
     // Black is far from the mean of a proxy's pixel only where there is ink; centring is the networks' own affair.
     const VarOf<C> map = proxy_network_(context, proxies);
-    const VarOf<C> features =
-        nn::relu(context, proxy_features_(context, nn::global_average_pool(context, map)));
+    const VarOf<C> features = nn::relu(context, proxy_features_(context, nn::global_average_pool(context, map)));
     VarOf<C> state = nn::tanh(context, initial_state_(context, features));
     const VarOf<C> noise = draw_noise(context, batch, count, looking);
 
@@ -181,8 +180,7 @@ class BasicSaccader {
       const VarOf<C> located = nn::selu(context, location_features_(context, z));
       if (decoder_) {
         const VarOf<C> logits = (*decoder_)(context, nn::concat(context, {located, state}));
-        step.proxy_log_likelihood =
-            nn::bernoulli_log_likelihood(context, logits, nn::flatten(context, nn::detach(proxies)));
+        step.proxy_log_likelihood = nn::bernoulli_log_likelihood(context, logits, nn::flatten(context, nn::detach(proxies)));
       }
       state = options_.closed_loop ? cell_(context, nn::concat(context, {features, located, seen}), state)
                                    : cell_(context, nn::concat(context, {features, located}), state);
@@ -221,8 +219,7 @@ class BasicSaccader {
   [[nodiscard]] Prediction classify(const Source& image, const Parameters<float>& parameters, Arena& arena,
                                     const Looking& looking = {}) const {
     Inference<float> context(arena, parameters.values());
-    const Var<float> thumbnail =
-        context.constant(Shape{1, options_.proxy[0], options_.proxy[1], options_.channels});
+    const Var<float> thumbnail = context.constant(Shape{1, options_.proxy[0], options_.proxy[1], options_.channels});
     proxy(image, thumbnail.template mutable_values<4>()[0]);
     const Trajectory<float> path = forward(context, thumbnail, std::span<const Source>(&image, 1), looking);
 
@@ -243,8 +240,8 @@ class BasicSaccader {
     require(o.classes >= 2, "saccader: at least 2 classes expected, ", o.classes, " came");
     require(o.channels >= 1, "saccader: at least 1 channel expected, ", o.channels, " came");
     require(std::min({o.proxy[0], o.proxy[1], o.glimpse[0], o.glimpse[1]}) >= 1,
-            "saccader: a proxy and a glimpse of at least 1x1 expected, ", o.proxy[0], "x", o.proxy[1], " and ",
-            o.glimpse[0], "x", o.glimpse[1], " came");
+            "saccader: a proxy and a glimpse of at least 1x1 expected, ", o.proxy[0], "x", o.proxy[1], " and ", o.glimpse[0],
+            "x", o.glimpse[1], " came");
     require(o.steps >= 1 && o.steps <= SaccaderOptions::max_steps, "saccader: 1 to ", SaccaderOptions::max_steps,
             " steps expected, ", o.steps, " came");
     require(o.state >= 1 && o.location_features >= 1, "saccader: a state and location features of length 1 or more expected, ",
@@ -266,8 +263,7 @@ class BasicSaccader {
         location_features_(layout_, "location_features", 3, o.location_features),
         decoder_(make_decoder(layout_, o)),
         glimpse_network_(layout_, "glimpse_network", o.glimpse, o.channels),
-        cell_(layout_, "cell",
-              o.state + o.location_features + (o.closed_loop ? glimpse_network_.features() : 0), o.state),
+        cell_(layout_, "cell", o.state + o.location_features + (o.closed_loop ? glimpse_network_.features() : 0), o.state),
         head_(layout_, "head", glimpse_network_.features() + (o.head_sees_state ? o.state : 0), o.classes),
         evidence_head_(layout_, "evidence_head", proxy_network_.features(), o.classes) {}
 

@@ -77,8 +77,7 @@ template <Context C>
 template <Context C>
 [[nodiscard]] VarOf<C> expected_coordinates(C& context, VarOf<C> attention, Index height, Index width) {
   using T = typename C::Scalar;
-  require(height > 0 && width > 0, "expected_coordinates: a grid of at least 1 x 1 expected, ", height, " x ", width,
-          " came");
+  require(height > 0 && width > 0, "expected_coordinates: a grid of at least 1 x 1 expected, ", height, " x ", width, " came");
   detail::require_rank("expected_coordinates", attention, 2);
   const Index samples = attention.shape[0];
   detail::require_shape("expected_coordinates", "an attention", attention, {samples, height * width});
@@ -86,8 +85,7 @@ template <Context C>
   kernel::expected_coordinates<T>(attention.template values<2>(), height, width, y.template mutable_values<2>());
   if (y.gradient) {
     context.record([=] {
-      kernel::expected_coordinates_backward<T>(y.template gradients<2>(), height, width,
-                                               attention.template gradients<2>());
+      kernel::expected_coordinates_backward<T>(y.template gradients<2>(), height, width, attention.template gradients<2>());
     });
   }
   return y;

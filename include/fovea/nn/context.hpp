@@ -47,8 +47,7 @@ void require_rank(const char* op, const Var<T>& x, std::size_t rank) {
 }
 template <class T>
 void require_shape(const char* op, const char* what, const Var<T>& x, const Shape& shape) {
-  require(x.shape == shape, op, ": ", what, " of shape ", shape.to_string(), " expected, ", x.shape.to_string(),
-          " came");
+  require(x.shape == shape, op, ": ", what, " of shape ", shape.to_string(), " expected, ", x.shape.to_string(), " came");
 }
 /// The extents as rows of the last axis: [B, ..., C] is [B * ..., C].
 [[nodiscard]] inline Extents<2> as_rows(const Shape& shape) noexcept {
@@ -71,16 +70,11 @@ void require_shape(const char* op, const char* what, const Var<T>& x, const Shap
 /// The shape with another last axis.
 [[nodiscard]] inline Shape with_last(const Shape& shape, Index last) {
   switch (shape.rank()) {
-    case 1:
-      return {last};
-    case 2:
-      return {shape[0], last};
-    case 3:
-      return {shape[0], shape[1], last};
-    case 4:
-      return {shape[0], shape[1], shape[2], last};
-    default:
-      fail("a shape of rank 1 to 4 expected, ", shape.to_string(), " came");
+    case 1: return {last};
+    case 2: return {shape[0], last};
+    case 3: return {shape[0], shape[1], last};
+    case 4: return {shape[0], shape[1], shape[2], last};
+    default: fail("a shape of rank 1 to 4 expected, ", shape.to_string(), " came");
   }
 }
 

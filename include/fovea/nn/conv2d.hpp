@@ -24,8 +24,7 @@ template <Context C>
   using T = typename C::Scalar;
   detail::require_rank("conv2d", x, 4);
   detail::require_rank("conv2d, weights", w, 4);
-  require(x.shape[3] == w.shape[2], "conv2d: ", w.shape[2], " channels expected, a shape ", x.shape.to_string(),
-          " came");
+  require(x.shape[3] == w.shape[2], "conv2d: ", w.shape[2], " channels expected, a shape ", x.shape.to_string(), " came");
   if (b.value != nullptr) detail::require_shape("conv2d", "a bias", b, {w.shape[3]});
   const Extents<4> from = x.shape.template extents<4>();
   const Extents<4> weights = w.shape.template extents<4>();
@@ -37,8 +36,8 @@ template <Context C>
   {
     const ArenaScope scope(context.arena());
     const Index size = kernel::conv2d_workspace<T>(from, weights, options);
-    kernel::conv2d<T>({x.value, from}, {w.value, weights}, b.value ? b.values() : View<const T, 1>(), options,
-                      {y.value, to}, {context.scratch(size), {size}});
+    kernel::conv2d<T>({x.value, from}, {w.value, weights}, b.value ? b.values() : View<const T, 1>(), options, {y.value, to},
+                      {context.scratch(size), {size}});
   }
   if (y.gradient) {
     context.record([=, arena = &context.arena()] {
@@ -84,8 +83,8 @@ class Conv2d {
       : inputs_(inputs), outputs_(outputs), options_(options), biased_(bias) {
     require(inputs > 0 && outputs > 0, "Conv2d \"", name, "\": at least 1 channel each way expected, ", inputs, " and ",
             outputs, " came");
-    require(kernel[0] > 0 && kernel[1] > 0, "Conv2d \"", name, "\": a kernel of at least 1 x 1 expected, ", kernel[0],
-            " x ", kernel[1], " came");
+    require(kernel[0] > 0 && kernel[1] > 0, "Conv2d \"", name, "\": a kernel of at least 1 x 1 expected, ", kernel[0], " x ",
+            kernel[1], " came");
     require(options.stride_y > 0 && options.stride_x > 0 && options.pad_y >= 0 && options.pad_x >= 0, "Conv2d \"", name,
             "\": strides of at least 1 and a padding of at least 0 expected");
     const auto scope = layout.scope(name);

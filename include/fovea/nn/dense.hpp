@@ -78,8 +78,8 @@ class Dense {
  public:
   Dense(ParameterLayout& layout, std::string_view name, Index inputs, Index outputs, const DenseOptions& options = {})
       : inputs_(inputs), outputs_(outputs), biased_(options.bias) {
-    require(inputs > 0 && outputs > 0, "Dense \"", name, "\": at least 1 input and 1 output expected, ", inputs,
-            " and ", outputs, " came");
+    require(inputs > 0 && outputs > 0, "Dense \"", name, "\": at least 1 input and 1 output expected, ", inputs, " and ",
+            outputs, " came");
     const auto scope = layout.scope(name);
     weights_ = layout.add("w", {inputs, outputs}, options.weights.value_or(kaiming_uniform(inputs)));
     if (biased_) bias_ = layout.add("b", {outputs}, Initialiser::constant(options.bias_start));

@@ -82,20 +82,13 @@ enum class Activation { identity, relu, elu, selu, tanh, sigmoid, softplus };
 template <Context C>
 [[nodiscard]] VarOf<C> activate(C& context, Activation activation, VarOf<C> x) {
   switch (activation) {
-    case Activation::identity:
-      return x;
-    case Activation::relu:
-      return relu(context, x);
-    case Activation::elu:
-      return elu(context, x);
-    case Activation::selu:
-      return selu(context, x);
-    case Activation::tanh:
-      return tanh(context, x);
-    case Activation::sigmoid:
-      return sigmoid(context, x);
-    case Activation::softplus:
-      return softplus(context, x);
+    case Activation::identity: return x;
+    case Activation::relu: return relu(context, x);
+    case Activation::elu: return elu(context, x);
+    case Activation::selu: return selu(context, x);
+    case Activation::tanh: return tanh(context, x);
+    case Activation::sigmoid: return sigmoid(context, x);
+    case Activation::softplus: return softplus(context, x);
   }
   fail("activation: a value of the enumeration expected");
 }

@@ -17,13 +17,11 @@ namespace nn {
 /// x [N, C] to [N, H, W, C]; gamma, beta [C]; `groups` must divide C. Throws Error otherwise. Formula in
 /// kernel/norm.hpp.
 template <Context C>
-[[nodiscard]] VarOf<C> group_norm(C& context, VarOf<C> x, VarOf<C> gamma, VarOf<C> beta, Index groups,
-                                  double epsilon = 1e-5) {
+[[nodiscard]] VarOf<C> group_norm(C& context, VarOf<C> x, VarOf<C> gamma, VarOf<C> beta, Index groups, double epsilon = 1e-5) {
   using T = typename C::Scalar;
   require(x.shape.rank() >= 2, "group_norm: an input of rank 2 to 4 expected, a shape ", x.shape.to_string(), " came");
   const Extents<3> e = detail::as_positions(x.shape);
-  require(groups > 0 && e[2] % groups == 0, "group_norm: groups that divide ", e[2], " channels expected, ", groups,
-          " came");
+  require(groups > 0 && e[2] % groups == 0, "group_norm: groups that divide ", e[2], " channels expected, ", groups, " came");
   detail::require_shape("group_norm", "gamma", gamma, {e[2]});
   detail::require_shape("group_norm", "beta", beta, {e[2]});
   const VarOf<C> y = output(context, x.shape, x, gamma, beta);
@@ -34,9 +32,8 @@ template <Context C>
                         {rstd, per_group});
   if (y.gradient) {
     context.record([=] {
-      kernel::group_norm_backward<T>({y.gradient, e}, {x.value, e}, gamma.values(), {mean, per_group},
-                                     {rstd, per_group}, gradient_view(x, e), gradient_view<1>(gamma),
-                                     gradient_view<1>(beta));
+      kernel::group_norm_backward<T>({y.gradient, e}, {x.value, e}, gamma.values(), {mean, per_group}, {rstd, per_group},
+                                     gradient_view(x, e), gradient_view<1>(gamma), gradient_view<1>(beta));
     });
   }
   return y;

@@ -40,8 +40,7 @@ template <Context C>
   require(static_cast<Index>(labels.size()) == samples, "cross_entropy: ", samples, " labels expected, ", labels.size(),
           " came");
   for (const std::int32_t label : labels) {
-    require(label >= 0 && label < classes, "cross_entropy: labels within [0, ", classes, ") expected, ", label,
-            " came");
+    require(label >= 0 && label < classes, "cross_entropy: labels within [0, ", classes, ") expected, ", label, " came");
   }
   const VarOf<C> losses = output(context, Shape{samples}, logits);
   T* probabilities = context.scratch(logits.size());
@@ -51,8 +50,7 @@ template <Context C>
   kernel::cross_entropy<T>({logits.value, rows}, {kept, {samples}}, losses.mutable_values(), {probabilities, rows});
   if (losses.gradient) {
     context.record([=] {
-      kernel::cross_entropy_backward<T>(losses.gradients(), {probabilities, rows}, {kept, {samples}},
-                                        {logits.gradient, rows});
+      kernel::cross_entropy_backward<T>(losses.gradients(), {probabilities, rows}, {kept, {samples}}, {logits.gradient, rows});
     });
   }
   return losses;

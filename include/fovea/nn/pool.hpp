@@ -18,12 +18,11 @@ namespace detail {
 template <class T>
 [[nodiscard]] Shape pool_shape(const char* op, const Var<T>& x, const Pool2dOptions& o) {
   require_rank(op, x, 4);
-  require(o.height > 0 && o.width > 0 && o.stride_y > 0 && o.stride_x > 0, op,
-          ": a window and strides of at least 1 expected");
+  require(o.height > 0 && o.width > 0 && o.stride_y > 0 && o.stride_x > 0, op, ": a window and strides of at least 1 expected");
   require(o.pad_y >= 0 && o.pad_x >= 0 && 2 * o.pad_y <= o.height && 2 * o.pad_x <= o.width, op,
           ": a padding of at most half the window expected, ", o.pad_y, " and ", o.pad_x, " came");
-  require(x.shape[1] + 2 * o.pad_y >= o.height && x.shape[2] + 2 * o.pad_x >= o.width, op, ": an input of at least ",
-          o.height, " x ", o.width, " with its padding expected, a shape ", x.shape.to_string(), " came");
+  require(x.shape[1] + 2 * o.pad_y >= o.height && x.shape[2] + 2 * o.pad_x >= o.width, op, ": an input of at least ", o.height,
+          " x ", o.width, " with its padding expected, a shape ", x.shape.to_string(), " came");
   return {x.shape[0], o.output_height(x.shape[1]), o.output_width(x.shape[2]), x.shape[3]};
 }
 
@@ -38,9 +37,7 @@ template <Context C>
   T* winner = context.scratch(y.size());
   kernel::max_pool2d<T>(x.template values<4>(), options, {y.value, e}, {winner, e});
   if (y.gradient) {
-    context.record([=] {
-      kernel::max_pool2d_backward<T>({y.gradient, e}, {winner, e}, options, x.template gradients<4>());
-    });
+    context.record([=] { kernel::max_pool2d_backward<T>({y.gradient, e}, {winner, e}, options, x.template gradients<4>()); });
   }
   return y;
 }
@@ -52,8 +49,7 @@ template <Context C>
   const VarOf<C> y = output(context, detail::pool_shape("average_pool2d", x, options), x);
   kernel::average_pool2d<T>(x.template values<4>(), options, y.template mutable_values<4>());
   if (y.gradient) {
-    context.record(
-        [=] { kernel::average_pool2d_backward<T>(y.template gradients<4>(), options, x.template gradients<4>()); });
+    context.record([=] { kernel::average_pool2d_backward<T>(y.template gradients<4>(), options, x.template gradients<4>()); });
   }
   return y;
 }
@@ -62,8 +58,7 @@ template <Context C>
 template <Context C>
 [[nodiscard]] VarOf<C> global_average_pool(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  require(x.shape.rank() >= 3, "global_average_pool: an input [N, H, W, C] expected, a shape ", x.shape.to_string(),
-          " came");
+  require(x.shape.rank() >= 3, "global_average_pool: an input [N, H, W, C] expected, a shape ", x.shape.to_string(), " came");
   const Extents<3> e = detail::as_positions(x.shape);
   require(e[1] > 0, "global_average_pool: at least one position expected, a shape ", x.shape.to_string(), " came");
   const VarOf<C> y = output(context, {e[0], e[2]}, x);

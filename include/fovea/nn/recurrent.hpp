@@ -42,8 +42,7 @@ template <Context C>
 
 /// One step of a GRU. x [B, I], h [B, H], w_x [I, 3H], w_h [H, 3H], b_x and b_h [3H]; returns the next state [B, H].
 template <Context C>
-[[nodiscard]] VarOf<C> gru_cell(C& context, VarOf<C> x, VarOf<C> h, VarOf<C> w_x, VarOf<C> w_h, VarOf<C> b_x,
-                                VarOf<C> b_h) {
+[[nodiscard]] VarOf<C> gru_cell(C& context, VarOf<C> x, VarOf<C> h, VarOf<C> w_x, VarOf<C> w_h, VarOf<C> b_x, VarOf<C> b_h) {
   return gru_gates(context, dense(context, x, w_x, b_x), dense(context, h, w_h, b_h), h);
 }
 
@@ -80,8 +79,8 @@ template <Context C>
 
 /// One step of an LSTM. x [B, I], state [B, H] each, w_x [I, 4H], w_h [H, 4H], b_x and b_h [4H].
 template <Context C>
-[[nodiscard]] LstmState<typename C::Scalar> lstm_cell(C& context, VarOf<C> x, LstmState<typename C::Scalar> state,
-                                                      VarOf<C> w_x, VarOf<C> w_h, VarOf<C> b_x, VarOf<C> b_h) {
+[[nodiscard]] LstmState<typename C::Scalar> lstm_cell(C& context, VarOf<C> x, LstmState<typename C::Scalar> state, VarOf<C> w_x,
+                                                      VarOf<C> w_h, VarOf<C> b_x, VarOf<C> b_h) {
   return lstm_gates(context, dense(context, x, w_x, b_x), dense(context, state.h, w_h, b_h), state.c);
 }
 
@@ -90,11 +89,10 @@ namespace detail {
 /// The parameters of both cells.
 class GatedWeights {
  public:
-  GatedWeights(ParameterLayout& layout, std::string_view kind, std::string_view name, Index inputs, Index hidden,
-               Index gates)
+  GatedWeights(ParameterLayout& layout, std::string_view kind, std::string_view name, Index inputs, Index hidden, Index gates)
       : inputs_(inputs), hidden_(hidden) {
-    require(inputs > 0 && hidden > 0, kind, " \"", name, "\": at least 1 input and 1 unit expected, ", inputs, " and ",
-            hidden, " came");
+    require(inputs > 0 && hidden > 0, kind, " \"", name, "\": at least 1 input and 1 unit expected, ", inputs, " and ", hidden,
+            " came");
     const auto scope = layout.scope(name);
     const Initialiser start = Initialiser::uniform(1.0 / std::sqrt(static_cast<double>(hidden)));
     w_x_ = layout.add("w_x", {inputs, gates * hidden}, start);
@@ -156,8 +154,7 @@ class LstmCell : public detail::GatedWeights {
 
   /// x [B, I], state [B, H] each; returns the next state.
   template <Context C>
-  [[nodiscard]] LstmState<typename C::Scalar> operator()(C& context, VarOf<C> x,
-                                                         LstmState<typename C::Scalar> state) const {
+  [[nodiscard]] LstmState<typename C::Scalar> operator()(C& context, VarOf<C> x, LstmState<typename C::Scalar> state) const {
     return lstm_cell(context, x, state, context.parameter(w_x()), context.parameter(w_h()), context.parameter(b_x()),
                      context.parameter(b_h()));
   }

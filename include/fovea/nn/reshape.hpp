@@ -38,8 +38,8 @@ template <Context C>
   bool wanted = false;
   for (const VarOf<C>& part : parts) {
     require(part.shape.rank() == first.rank() && detail::with_last(part.shape, 0) == detail::with_last(first, 0),
-            "concat: parts that differ in the last extent only expected, ", first.to_string(), " and ",
-            part.shape.to_string(), " came");
+            "concat: parts that differ in the last extent only expected, ", first.to_string(), " and ", part.shape.to_string(),
+            " came");
     columns += part.shape[part.shape.rank() - 1];
     wanted = wanted || part.gradient;
   }
@@ -77,8 +77,8 @@ template <Context C>
   using T = typename C::Scalar;
   require(x.shape.rank() >= 1, "slice: an input of rank 1 or more expected");
   const auto [rows, columns] = detail::as_rows(x.shape);
-  require(first >= 0 && count >= 0 && first + count <= columns, "slice: elements within [0, ", columns, ") expected, [",
-          first, ", ", first + count, ") came");
+  require(first >= 0 && count >= 0 && first + count <= columns, "slice: elements within [0, ", columns, ") expected, [", first,
+          ", ", first + count, ") came");
   const VarOf<C> y = output(context, detail::with_last(x.shape, count), x);
   for (Index r = 0; r < rows; ++r) std::copy_n(x.value + r * columns + first, count, y.value + r * count);
   if (y.gradient) {
@@ -96,23 +96,15 @@ template <Context C>
 template <Context C>
 [[nodiscard]] VarOf<C> slice_samples(C& /*context*/, VarOf<C> x, Index first, Index count) {
   require(x.shape.rank() >= 1 && first >= 0 && count >= 0 && first + count <= x.shape[0],
-          "slice_samples: samples within the first axis of ", x.shape.to_string(), " expected, [", first, ", ",
-          first + count, ") came");
+          "slice_samples: samples within the first axis of ", x.shape.to_string(), " expected, [", first, ", ", first + count,
+          ") came");
   const Index size = detail::as_samples(x.shape)[1];
   Shape shape;
   switch (x.shape.rank()) {
-    case 1:
-      shape = {count};
-      break;
-    case 2:
-      shape = {count, x.shape[1]};
-      break;
-    case 3:
-      shape = {count, x.shape[1], x.shape[2]};
-      break;
-    default:
-      shape = {count, x.shape[1], x.shape[2], x.shape[3]};
-      break;
+    case 1: shape = {count}; break;
+    case 2: shape = {count, x.shape[1]}; break;
+    case 3: shape = {count, x.shape[1], x.shape[2]}; break;
+    default: shape = {count, x.shape[1], x.shape[2], x.shape[3]}; break;
   }
   return {x.value + first * size, x.gradient ? x.gradient + first * size : nullptr, shape};
 }

@@ -28,8 +28,7 @@ struct ResidualOptions {
 /// as published with Variational Saccading. An input [N, H, W, inputs] gives [N, ceil(H / s), ceil(W / s), outputs].
 class Residual {
  public:
-  Residual(ParameterLayout& layout, std::string_view name, Index inputs, Index outputs,
-           const ResidualOptions& options = {})
+  Residual(ParameterLayout& layout, std::string_view name, Index inputs, Index outputs, const ResidualOptions& options = {})
       : Residual(layout, layout.scope(name), inputs, outputs, options) {}
 
   template <Context C>
@@ -68,9 +67,9 @@ class Residual {
         conv2_(layout, "conv2", outputs, outputs, {.kernel = 3, .stride = 1, .padding = 1, .bias = false}),
         norm2_(layout, "norm2", outputs, options.groups) {
     if (options.stride != 1 || inputs != outputs) {
-      shortcut_.emplace(Shortcut{
-          Conv2d(layout, "shortcut.conv", inputs, outputs, {.kernel = 1, .stride = options.stride, .bias = false}),
-          GroupNorm(layout, "shortcut.norm", outputs, options.groups)});
+      shortcut_.emplace(
+          Shortcut{Conv2d(layout, "shortcut.conv", inputs, outputs, {.kernel = 1, .stride = options.stride, .bias = false}),
+                   GroupNorm(layout, "shortcut.norm", outputs, options.groups)});
     }
   }
 

@@ -88,8 +88,8 @@ class Sequential {
       using Layer = std::remove_cvref_t<decltype(layer)>;
       if constexpr (requires(const Layer& l) { l.inputs(); }) {
         const Index expected = layer.inputs();
-        require(expected == 0 || outputs_ == 0 || expected == outputs_, "Sequential: layer ", place, " expects ",
-                expected, " channels, the layers before it give ", outputs_);
+        require(expected == 0 || outputs_ == 0 || expected == outputs_, "Sequential: layer ", place, " expects ", expected,
+                " channels, the layers before it give ", outputs_);
         if (!any) inputs_ = expected;
       }
       if constexpr (requires(const Layer& l) { l.outputs(); }) {

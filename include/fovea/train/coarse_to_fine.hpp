@@ -20,16 +20,16 @@ namespace train {
 
 /// Everything of a training step that depends on progress in [0, 1]; each member documents its default schedule.
 struct CoarseToFine {
-  double first_scale = 1;        ///< half-extent at the start, then geometrically to the model's own ...
-  double scale_end = 0.35;       ///< ... which is reached at this progress
-  double first_deviation = 0.12; ///< of the location at the start, then geometrically to the model's own ...
-  double deviation_end = 0.5;    ///< ... which is reached at this progress
-  double evidence = 0.5;         ///< weight of the class evidence on the proxy at the start, then linearly to 0 ...
-  double evidence_end = 0.5;     ///< ... at this progress
-  double kl_weight = 1e-3;       ///< of the KL term, after a linear warm-up from 0 ...
-  double kl_warm_up = 0.1;       ///< ... that ends at this progress
-  double proxy_weight = 1e-3;    ///< of the proxy's log-likelihood in the bound
-  double prefix = 1;             ///< of the answers after fewer steps
+  double first_scale = 1;         ///< half-extent at the start, then geometrically to the model's own ...
+  double scale_end = 0.35;        ///< ... which is reached at this progress
+  double first_deviation = 0.12;  ///< of the location at the start, then geometrically to the model's own ...
+  double deviation_end = 0.5;     ///< ... which is reached at this progress
+  double evidence = 0.5;          ///< weight of the class evidence on the proxy at the start, then linearly to 0 ...
+  double evidence_end = 0.5;      ///< ... at this progress
+  double kl_weight = 1e-3;        ///< of the KL term, after a linear warm-up from 0 ...
+  double kl_warm_up = 0.1;        ///< ... that ends at this progress
+  double proxy_weight = 1e-3;     ///< of the proxy's log-likelihood in the bound
+  double prefix = 1;              ///< of the answers after fewer steps
 
   /// How a model of these options looks at this progress when it trains.
   [[nodiscard]] model::Looking looking(double progress, const model::SaccaderOptions& options) const {

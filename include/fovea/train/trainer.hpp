@@ -79,8 +79,8 @@ class Trainer {
   /// from several threads at once. Throws Error with the parameter's name where a gradient is not finite, and then leaves
   /// the parameters as they were.
   template <class Loss>
-    requires std::invocable<Loss&, Tape<T>&, const ShardTask&>
-  StepReport step(double learning_rate, Loss&& loss) {
+    requires std::invocable < Loss&, Tape<T>
+  &, const ShardTask& > StepReport step(double learning_rate, Loss&& loss) {
     const Shards shards = this->shards();
     workers_.run(shards.count(), [&](Index shard, int worker) {
       Arena& arena = arenas_[static_cast<std::size_t>(worker)];

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 // A stranger's program: one file for the machine's baseline, one for AVX2, both using fovea.
+#include "other_isa.hpp"
 #include <fovea/fovea.hpp>
 #include <fovea/version.hpp>
 
 #include <array>
 #include <cstdio>
 #include <cstring>
-
-#include "other_isa.hpp"
 
 #define CONSUMER_TEXT(x) CONSUMER_TEXT_OF(x)
 #define CONSUMER_TEXT_OF(x) #x
