@@ -24,7 +24,7 @@ struct Options {
   fovea::Index glimpse_size = 32;  ///< height and width in pixels
   fovea::Index proxy_size = 20;    ///< height and width in pixels
   fovea::Index image_size = 2528;  ///< height and width in pixels of the image that is looked at
-  double minutes = 9.5;            ///< of training for the saccader; each baseline gets as many images
+  double minutes = 8.5;            ///< at most, of training for the saccader; each baseline gets as many images
   fovea::Index test_images = 2000;
   bool whole_canvas = false;  ///< train a network over the whole canvas too, for comparison
   bool smoke = false;         ///< as little work as shows that everything runs

@@ -180,7 +180,7 @@ int program(int argc, char** argv) {
   whole("--proxy-size", options.proxy_size, "PIXELS", "Height and width of the thumbnail that decides, 8 to 256");
   whole("--image-size", options.image_size, "PIXELS", "Height and width of the images, 100 to 16384");
   whole("--test-images", options.test_images, "N", "At least 100");
-  app.add_option("--minutes", options.minutes, "Time for training the saccader; the baselines see as many images")
+  app.add_option("--minutes", options.minutes, "At most, for training the saccader; the baselines see as many images")
       ->type_name("MINUTES")
       ->check(CLI::Validator(check_number, ""));
   app.add_flag("--whole-canvas", options.whole_canvas,

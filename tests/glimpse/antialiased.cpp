@@ -135,7 +135,6 @@ TEST_CASE("antialiased: levels") {
 }
 
 TEST_CASE("antialiased: constant images, one pixel, and regions far outside") {
-  Stream stream(4, 0, 0, Purpose::test);
   for (const Extents<3> extents : {Extents<3>{1, 1, 1}, Extents<3>{1, 77, 2}, Extents<3>{130, 1, 3}, Extents<3>{61, 37, 4}}) {
     Picture<std::uint8_t> picture(extents);
     std::fill(picture.pixels.begin(), picture.pixels.end(), std::uint8_t{200});

@@ -127,6 +127,19 @@ TEST_CASE("trainer: options that contradict themselves are refused") {
   CHECK_THROWS_AS(small.step(five.view(), std::as_const(five).view(), 0.1), Error);
 }
 
+TEST_CASE("trainer: a loss that depends on no parameter is refused") {
+  const Regression model;
+  Parameters<float> weights(model.layout, 7);
+  Workers workers(2);
+  train::Trainer<float, train::Adam<float>> trainer(weights, train::Adam<float>(weights.values().size()), workers,
+                                                    {.batch = 8, .shard = 4});
+  CHECK_THROWS_AS(trainer.step(0.1,
+                               [](Tape<float>& tape, const ShardTask&) {
+                                 return ShardLoss<float>{tape.constant(Shape{}), 0};
+                               }),
+                  Error);
+}
+
 TEST_CASE("weight average: the first updates average over what there is, later ones forget") {
   ParameterLayout layout;
   const Parameter p = layout.add("p", {1}, Initialiser::constant(0));

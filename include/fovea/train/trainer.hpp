@@ -90,6 +90,8 @@ class Trainer {
       Tape<T> tape(arena, parameters_.values(), gradient);
       const Shards::Range range = shards[shard];
       const ShardLoss<T> result = loss(tape, ShardTask{step_, range.first, range.count, worker});
+      require(result.loss_sum.size() == 1 && result.loss_sum.gradient != nullptr,
+              "training: a loss expected that is a scalar and depends on a parameter");
       // Seeding with 1 / batch makes the sum over shards the mean over the minibatch.
       *result.loss_sum.gradient += T(1) / static_cast<T>(options_.batch);
       tape.backward();
