@@ -51,6 +51,7 @@ start=$(date +%s)
 status=0
 # shellcheck disable=SC2046 # one word each
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LANG=C.UTF-8 NODE_EXTRA_CA_CERTS=/etc/this-machine-ca.crt \
+  ${CI:+CI=$CI} \
   $(env | grep -E '^(HTTPS?_PROXY|https?_proxy|NO_PROXY|no_proxy|NPM_CONFIG_[A-Za-z_]*|npm_config_[A-Za-z_]*)=' | grep -v ' ' || true) \
   chroot "$root" sh -c 'cd /fovea && exec sh cmake/bootstrap.sh "$@"' sh "$@" || status=$?
 echo "bare-root: $1 took $(($(date +%s) - start)) s and ended with status $status"

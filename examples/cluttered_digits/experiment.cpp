@@ -37,8 +37,8 @@ using fovea::model::Saccader;
 constexpr Index kCanvas = 100;
 constexpr Index kBatch = 32;
 constexpr Index kShard = 16;
-/// What the saccader sees where time allows: on two cores about a third of the ten minutes.
-constexpr Index kTrainImages = 500'000;
+/// What the saccader sees where time allows: on two cores about a quarter of the ten minutes.
+constexpr Index kTrainImages = 400'000;
 constexpr Index kSmokeImages = 1'280;
 constexpr double kSaccaderRate = 1e-3;
 constexpr double kProxyOnlyRate = 1e-3;
@@ -242,7 +242,7 @@ class Experiment {
 
   /// A residual network over the whole canvas: all that is to be known about the image, at a size where it can be trained.
   double whole_canvas(Index images) {
-    const fovea::model::FullResolution network({.classes = saccader_options_.classes, .width = 32, .blocks_per_stage = 1});
+    const fovea::model::FullResolution network({.classes = saccader_options_.classes, .width = 16, .blocks_per_stage = 1});
     const Trained trained = train("whole_canvas", network.layout(), kSaccaderRate, kNoLimit, images,
                                   [&](Tape<float>& tape, const Shard& shard, const fovea::train::ShardTask&, double) {
                                     const Var<float> logits = network.forward(tape, shard.canvases(tape));

@@ -36,8 +36,8 @@ struct PolicyOutput {
 
 /// How far a policy may move from what it starts from.
 struct PolicyOptions {
-  double zoom = 0.25;  ///< log s lies within this of the log of the starting scale
-  double reach = 0.2;  ///< each of two offsets to the soft-argmax lies within this, in units of the half-image
+  double zoom = 0.25;   ///< log s lies within this of the log of the starting scale
+  double reach = 0.05;  ///< each of two offsets to the soft-argmax lies within this, in units of the half-image
 };
 
 /// A spatial soft-argmax: the state asks the map with a key, the answer is the expected place under the attention, plus small

@@ -28,7 +28,7 @@ struct CoarseToFine {
   double evidence_end = 0.5;      ///< ... at this progress
   double kl_weight = 1e-3;        ///< of the KL term, after a linear warm-up from 0 ...
   double kl_warm_up = 0.1;        ///< ... that ends at this progress
-  double proxy_weight = 1e-3;     ///< of the proxy's log-likelihood in the bound
+  double proxy_weight = 1e-4;     ///< of the proxy's log-likelihood in the bound
   double prefix = 1;              ///< of the answers after fewer steps
 
   /// How a model of these options looks at this progress when it trains.
