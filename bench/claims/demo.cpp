@@ -2,8 +2,8 @@
 // The claims of the demo: accuracy over five seeds, time and memory beside a network over the whole image, allocations,
 // derivatives, cost of including, time of the test command.
 //
-//   claims_demo [--fresh]    reports of seeds that are already there are kept, so the file can be filled over several
-//                            sittings; --fresh trains all of them anew (about an hour on two cores)
+//   claims_demo [--fresh]    reports and logs that are already there are kept, so the file can be filled over several sittings;
+//                            --fresh makes all of them anew (about an hour on two cores)
 //
 // The tests of every derivative are part of this program, so that what is claimed is what is tested:
 // sources: tests/nn/gradients.cpp tests/glimpse/gradients.cpp tests/sample/gaussian.cpp tests/bound/bound.cpp
@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -161,9 +162,19 @@ void compile_time(claims::Claims& out) {
           "s");
 }
 
-void test_command(claims::Claims& out) {
-  // In a bare Debian root, everything installed anew. Needs root and debootstrap; NaN, not met, without.
-  const double time = seconds("sh '" FOVEA_SOURCE_DIR "/cmake/bare-root.sh' test > claims-demo/bare-root-test.log 2>&1");
+/// In a bare Debian root, everything installed anew. Needs root and debootstrap; not met without.
+void test_command(claims::Claims& out, bool fresh) {
+  const fs::path log = "claims-demo/bare-root-test.log";
+  if (fresh || !fs::exists(log)) (void)shell("sh '" FOVEA_SOURCE_DIR "/cmake/bare-root.sh' test > " + log.string() + " 2>&1");
+  double time = HUGE_VAL;
+  std::ifstream lines(log);
+  for (std::string line; std::getline(lines, line);) {
+    int took = 0;
+    int status = 1;
+    if (std::sscanf(line.c_str(), "bare-root: test took %d s and ended with status %d", &took, &status) == 2 && status == 0) {
+      time = took;
+    }
+  }
   out.add("sh cmake/bootstrap.sh test on a bare Debian 12; installs included", time / 60, Bound::at_most, 20, "minutes");
 }
 
@@ -179,7 +190,7 @@ int main(int argc, char** argv) {
     compile_time(out);
     accuracy_and_cost(out, fresh);
     fashion(out, fresh);
-    test_command(out);
+    test_command(out, fresh);
     return out.write("claims-demo.csv");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "claims_demo: %s\n", error.what());
