@@ -19,7 +19,11 @@ leave() {
 }
 trap leave EXIT
 leave
-rm -rf "$root"
+if mountpoint -q "$root/dev" || mountpoint -q "$root/proc"; then
+  echo "bare-root: $root is still mounted" >&2  # removing it would remove what is mounted there
+  exit 1
+fi
+rm -rf --one-file-system "$root"
 if [ ! -e "$top/bare.tar" ]; then
   debootstrap --variant=minbase bookworm "$root" >"$top/debootstrap.log"
   tar -C "$root" -cf "$top/bare.tar" .
