@@ -149,7 +149,6 @@ class BasicSaccader {
     const double scale = looking.scale != 0 ? looking.scale : options_.scale;
     require(scale > 0 && scale <= 1, "saccader: a scale in (0, 1] expected, ", scale, " came");
 
-    // Black is far from the mean of a proxy's pixel only where there is ink; centring is the networks' own affair.
     const VarOf<C> map = proxy_network_(context, proxies);
     const VarOf<C> features = nn::relu(context, proxy_features_(context, nn::global_average_pool(context, map)));
     VarOf<C> state = nn::tanh(context, initial_state_(context, features));
