@@ -273,13 +273,11 @@ class Experiment {
     int label = 0;
 
     void make(const fovea::data::ClutteredDigits& digits, const Magnifier& magnifier, std::uint64_t sample) {
-      const Extents<3> extents{magnifier.extent()[0], magnifier.extent()[1], 1};
+      const fovea::Extents<3> extents{magnifier.extent()[0], magnifier.extent()[1], 1};
       if (pixels.extents() != extents) pixels = Tensor<std::uint8_t, 3>(extents);
       label = digits.generate(sample, canvas.view()).label;
       magnifier.materialise(std::as_const(canvas).view(), pixels.view(), arena);
     }
-    template <std::size_t N>
-    using Extents = fovea::Extents<N>;
   };
 
   /// Every model on the same whole images.
