@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <random>
+#include <utility>
 #include <vector>
 
 using fovea::Extents;
@@ -142,6 +143,29 @@ TEST_CASE_TEMPLATE("conv2d: agrees with its naive twin on the shapes that take t
   compare<T>({2, 40, 8, 3}, {20, 3, 3, 16}, {1, 1, 9, 1}, true, generator);  // more taps than a tile takes at once
   compare<T>({33, 8, 8, 8}, {3, 3, 8, 8}, {1, 1, 1, 1}, false, generator);
   compare<T>({2, 8, 8, 128}, {3, 3, 128, 144}, {1, 1, 1, 1}, true, generator);
+  compare<T>({5, 1, 2, 33}, {3, 3, 33, 40}, {1, 1, 1, 1}, true, generator);  // whole rows of taps that nothing reads
+}
+
+TEST_CASE_TEMPLATE("conv2d: agrees with its naive twin where it is Winograd's", T, float, double) {
+  std::mt19937 generator(23);
+  const auto is = [](const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& o) {
+    return fovea::kernel::detail::as_winograd(fovea::kernel::detail::forward_correlation<T>(x, w, o)).suits();
+  };
+  const std::array<std::pair<Extents<4>, Conv2dOptions>, 6> cases{{
+      {{2, 17, 13, 40}, {1, 1, 1, 1}},  // odd extents: tiles that stand out over the image
+      {{3, 18, 16, 33}, {1, 1, 0, 0}},
+      {{1, 20, 19, 32}, {1, 1, 2, 2}},
+      {{2, 14, 21, 48}, {1, 1, 0, 2}},
+      {{17, 4, 4, 64}, {1, 1, 1, 1}},
+      {{1, 70, 6, 35}, {1, 1, 1, 0}},
+  }};
+  for (const auto& [x, o] : cases) {
+    for (const Index outputs : {Index{32}, Index{37}}) {
+      const Extents<4> w{3, 3, x[3], outputs};
+      CHECK(is(x, w, o));
+      compare<T>(x, w, o, outputs == 37, generator);
+    }
+  }
 }
 
 TEST_CASE("conv2d: workspace stays small for a picture of 2528 x 2528") {

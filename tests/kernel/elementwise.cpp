@@ -68,6 +68,46 @@ TEST_CASE_TEMPLATE("rows", T, float, double) {
     for (Index i = 0; i < 3; ++i) {
       for (Index k = 0; k < n; ++k) CHECK(all(i, k) == x(k));
     }
+    auto turned = random_tensor<T, 2>({n, m}, s);
+    const auto before = turned;
+    kernel::accumulate_transposed<T>(y, turned);
+    for (Index i = 0; i < m; ++i) {
+      for (Index k = 0; k < n; ++k) CHECK(turned(k, i) == before(k, i) + y(i, k));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("the gradients of a row times a matrix against plain loops", T, float, double) {
+  Stream s(55);
+  for (const Index n : {Index{1}, Index{5}, Index{16}, Index{70}, Index{200}}) {
+    for (const Index m : {Index{1}, Index{3}, Index{19}}) {
+      INFO(m, "x", n);
+      const auto d_y = random_tensor<T, 1>({n}, s);
+      const auto x = random_tensor<T, 1>({m}, s);
+      const auto w = random_tensor<T, 2>({m, n}, s);
+      const auto start_x = random_tensor<T, 1>({m}, s);
+      const auto start_w = random_tensor<T, 2>({m, n}, s);
+      Doubles expected_x = as_doubles(start_x);
+      Doubles expected_w = as_doubles(start_w);
+      for (Index i = 0; i < m; ++i) {
+        for (Index j = 0; j < n; ++j) {
+          expected_x[static_cast<std::size_t>(i)] += static_cast<double>(w(i, j)) * static_cast<double>(d_y(j));
+          expected_w[static_cast<std::size_t>(i * n + j)] += static_cast<double>(x(i)) * static_cast<double>(d_y(j));
+        }
+      }
+      auto d_x = start_x;
+      auto d_w = start_w;
+      kernel::row_times_matrix_backward<T>(d_y, x, w, d_x, d_w);
+      CHECK(relative_error(d_x, expected_x) < kTolerance<T>);
+      CHECK(relative_error(d_w, expected_w) < kTolerance<T>);
+      // One of them alone.
+      auto only_x = start_x;
+      auto only_w = start_w;
+      kernel::row_times_matrix_backward<T>(d_y, x, w, only_x, {});
+      kernel::row_times_matrix_backward<T>(d_y, x, w, {}, only_w);
+      CHECK(relative_error(only_x, d_x) == 0);
+      CHECK(relative_error(only_w, d_w) == 0);
+    }
   }
 }
 

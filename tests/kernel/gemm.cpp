@@ -123,5 +123,8 @@ TEST_CASE("gemm: what does not fit is an error") {
   CHECK_THROWS_AS(fovea::kernel::gemm<float>(other, square, square, 0.F, workspace), fovea::Error);
   CHECK_THROWS_AS(fovea::kernel::gemm<float>(square, square, square, 0.5F, workspace), fovea::Error);
   CHECK_THROWS_AS(fovea::kernel::gemm<float>(square, square, gaps, 0.F, workspace), fovea::Error);
-  CHECK_THROWS_AS(fovea::kernel::gemm<float>(square, square, square, 0.F, View<float, 1>(memory.data(), {3})), fovea::Error);
+  // A product that needs none of its workspace does not ask for it; a b that has to be packed does.
+  const View<float, 2> a(memory.data(), {30, 30});
+  const View<float, 2> packed(memory.data(), {30, 30}, {1, 30});
+  CHECK_THROWS_AS(fovea::kernel::gemm<float>(a, packed, a, 0.F, View<float, 1>(memory.data(), {3})), fovea::Error);
 }

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 using namespace fovea;
@@ -50,7 +51,7 @@ void against_twin(const Case& k, double mean, double tolerance) {
   add(twin.d_x, dx);
   add(twin.d_gamma, dg);
   add(twin.d_beta, db);
-  kernel::group_norm_backward<T>(dy, x, gamma, m, r, dx, dg, db);
+  kernel::group_norm_backward<T>(dy, x, y, gamma, beta, m, r, dx, dg, db);
   CHECK(relative_error(dx, twin.d_x) < 4 * tolerance);
   CHECK(relative_error(dg, twin.d_gamma) < 4 * tolerance);
   CHECK(relative_error(db, twin.d_beta) < 4 * tolerance);
@@ -59,10 +60,54 @@ void against_twin(const Case& k, double mean, double tolerance) {
   auto in_place = x;
   kernel::group_norm<T>(in_place, gamma, beta, epsilon, in_place, m, r);
   CHECK(relative_error(in_place, y) == 0);
-  CHECK_NOTHROW(kernel::group_norm_backward<T>(dy, x, gamma, m, r, {}, {}, {}));
+  CHECK_NOTHROW(kernel::group_norm_backward<T>(dy, x, y, gamma, beta, m, r, {}, {}, {}));
+}
+
+/// The fused non-linearity beside the separate kernels, element by element.
+template <class T, class F>
+void against_two_passes(const Case& k, F f, double tolerance, void (*forward)(View<const T, 1>, View<T, 1>),
+                        void (*backward)(View<const T, 1>, View<const T, 1>, View<T, 1>)) {
+  INFO("n ", k.n, ", positions ", k.p, ", channels ", k.c, ", groups ", k.groups);
+  Stream s(12);
+  const Extents<3> e{k.n, k.p, k.c};
+  const auto x = random_tensor<T, 3>(e, s, 1.5, 0.3);
+  const auto gamma = random_tensor<T, 1>({k.c}, s, 0.5, 1);
+  const auto beta = random_tensor<T, 1>({k.c}, s);
+  const auto dy = random_tensor<T, 3>(e, s);
+  Tensor<T, 3> plain(e);
+  Tensor<T, 3> y(e);
+  Tensor<T, 2> m({k.n, k.groups});
+  Tensor<T, 2> r({k.n, k.groups});
+  const auto flat = [](auto& t) { return View(t.data(), Extents<1>{t.size()}); };
+  kernel::group_norm<T>(x, gamma, beta, 1e-3, plain, m, r);
+  kernel::group_norm<T>(x, gamma, beta, 1e-3, y, m, r, f);
+  Tensor<T, 3> expected(e);
+  forward(flat(std::as_const(plain)), flat(expected));
+  CHECK(relative_error(y, expected) == 0);
+
+  Tensor<T, 3> between(e);
+  backward(flat(dy), flat(std::as_const(y)), flat(between));
+  Tensor<T, 3> dx(e);
+  Tensor<T, 3> expected_dx(e);
+  Tensor<T, 1> dg({k.c});
+  Tensor<T, 1> db({k.c});
+  Tensor<T, 1> expected_dg({k.c});
+  Tensor<T, 1> expected_db({k.c});
+  kernel::group_norm_backward<T>(between, x, plain, gamma, beta, m, r, expected_dx, expected_dg, expected_db);
+  kernel::group_norm_backward<T>(dy, x, y, gamma, beta, m, r, dx, dg, db, f);
+  CHECK(relative_error(dx, expected_dx) < tolerance);
+  CHECK(relative_error(dg, expected_dg) < tolerance);
+  CHECK(relative_error(db, expected_db) < tolerance);
 }
 
 }  // namespace
+
+TEST_CASE_TEMPLATE("group norm with its non-linearity is both one after the other", T, float, double) {
+  for (const Case& k : kCases) {
+    against_two_passes<T>(k, kernel::Relu{}, kTolerance<T>, kernel::relu<T>, kernel::relu_backward<T>);
+    against_two_passes<T>(k, kernel::Elu{}, kTolerance<T>, kernel::elu<T>, kernel::elu_backward<T>);
+  }
+}
 
 TEST_CASE_TEMPLATE("group norm against its twin", T, float, double) {
   for (const Case& k : kCases) against_twin<T>(k, 0.3, kTolerance<T>);
@@ -116,7 +161,7 @@ TEST_CASE_TEMPLATE("group norm agrees with PyTorch 1.13", T, float, double) {
   Tensor<T, 3> d_x({2, 3, 4});
   Tensor<T, 1> d_gamma({4});
   Tensor<T, 1> d_beta({4});
-  kernel::group_norm_backward<T>(d_y, x, gamma, m, r, d_x, d_gamma, d_beta);
+  kernel::group_norm_backward<T>(d_y, x, out, gamma, beta, m, r, d_x, d_gamma, d_beta);
   CHECK(relative_error(out, y) < kTolerance<T>);
   CHECK(relative_error(d_x, dx) < 10 * kTolerance<T>);
   CHECK(relative_error(d_gamma, dg) < kTolerance<T>);

@@ -120,8 +120,30 @@ void compare(double tolerance) {
     const kernel::ResampleGradient gradient =
         kernel::resample_backward(std::as_const(d_out).view(), image.view(), rows, columns, options);
 
+    // The same with its slopes: the very same values, and a gradient that reads no pixel.
+    const bool dense = out.strides[2] == 1 || channels == 1;
+    const Picture<T> start = noise<T>(stream, size);
+    Picture<T> again = before;
+    Picture<T> d_rows = start;
+    Picture<T> d_columns = start;
+    Picture<T> mix = start;
+    const double row_scale = stream.uniform(-2.0, 2.0);
+    const double column_scale = stream.uniform(-2.0, 2.0);
+    const double mix_scale = stream.uniform(-2.0, 2.0);
+    kernel::ResampleGradient from_slopes;
+    const bool with_mix = stream.below(2) == 0;
+    if (dense) {
+      const auto mixed = with_mix ? mix.view() : View<T, 3>();
+      kernel::resample_with_slopes(image.view(), rows, columns, options, again.view(), {d_rows.view(), d_columns.view(), mixed},
+                                   {scale, row_scale, column_scale, mix_scale}, accumulate);
+      from_slopes = kernel::resample_backward(std::as_const(d_out).view(), {d_rows.view(), d_columns.view(), mixed});
+    }
+
     double worst = 0;
+    double worst_slope = 0;
+    bool same = true;
     kernel::ResampleGradient expected;
+    kernel::ResampleGradient from_twin;
     double magnitude = 1;
     for (Index i = 0; i < size[0]; ++i) {
       const double y = rows.origin + static_cast<double>(i) * rows.step;
@@ -132,6 +154,21 @@ void compare(double tolerance) {
           const double value = scale * r.value + (accumulate ? static_cast<double>(before.view()(i, j, c)) : 0.0);
           worst = std::max(worst, std::abs(value - static_cast<double>(out.view()(i, j, c))));
           const double g = static_cast<double>(d_out.view()(i, j, c));
+          if (dense) {
+            same = same && again.view()(i, j, c) == out.view()(i, j, c);
+            const double was = accumulate ? static_cast<double>(start.view()(i, j, c)) : 0.0;
+            const double d_row = row_scale * r.d_y + was;
+            const double d_column = column_scale * r.d_x + was;
+            const double mixed = with_mix ? mix_scale * r.value + was : 0.0;
+            worst_slope = std::max({worst_slope, std::abs(d_row - static_cast<double>(d_rows.view()(i, j, c))),
+                                    std::abs(d_column - static_cast<double>(d_columns.view()(i, j, c))),
+                                    with_mix ? std::abs(mixed - static_cast<double>(mix.view()(i, j, c))) : 0.0});
+            from_twin.rows.origin += g * d_row;
+            from_twin.rows.step += g * d_row * static_cast<double>(i);
+            from_twin.columns.origin += g * d_column;
+            from_twin.columns.step += g * d_column * static_cast<double>(j);
+            from_twin.dot += g * mixed;
+          }
           expected.rows.origin += g * r.d_y;
           expected.rows.step += g * r.d_y * static_cast<double>(i);
           expected.columns.origin += g * r.d_x;
@@ -144,11 +181,17 @@ void compare(double tolerance) {
     INFO("repetition ", repetition, ", ", in[0], "x", in[1], "x", channels, " to ", size[0], "x", size[1]);
     CHECK(worst <= tolerance);
     const double longest = static_cast<double>(std::max(size[0], size[1]));
-    CHECK(std::abs(gradient.rows.origin - expected.rows.origin) <= tolerance * magnitude);
-    CHECK(std::abs(gradient.columns.origin - expected.columns.origin) <= tolerance * magnitude);
-    CHECK(std::abs(gradient.rows.step - expected.rows.step) <= tolerance * magnitude * longest);
-    CHECK(std::abs(gradient.columns.step - expected.columns.step) <= tolerance * magnitude * longest);
-    CHECK(std::abs(gradient.dot - expected.dot) <= tolerance * magnitude);
+    CHECK(same);
+    CHECK(worst_slope <= 4 * tolerance);
+    const auto agree = [&](const kernel::ResampleGradient& a, const kernel::ResampleGradient& b, double by) {
+      CHECK(std::abs(a.rows.origin - b.rows.origin) <= by * magnitude);
+      CHECK(std::abs(a.columns.origin - b.columns.origin) <= by * magnitude);
+      CHECK(std::abs(a.rows.step - b.rows.step) <= by * magnitude * longest);
+      CHECK(std::abs(a.columns.step - b.columns.step) <= by * magnitude * longest);
+      CHECK(std::abs(a.dot - b.dot) <= by * magnitude);
+    };
+    agree(gradient, expected, tolerance);
+    agree(from_slopes, from_twin, 4 * tolerance);
   }
 }
 
@@ -199,6 +242,11 @@ TEST_CASE("resample reads nothing behind the image") {
           Picture<float> out(Extents<3>{6, 40, channels});
           kernel::resample(image, {-1, 0.8}, {-2, 0.35}, {padding, false}, out.view());
           CHECK(kernel::resample_backward(out.view(), image, {-1, 0.8}, {-2, 0.35}, {padding, false}).dot >= 0);
+          Picture<float> d_rows(out.extents);
+          Picture<float> d_columns(out.extents);
+          kernel::resample_with_slopes(image, {-1, 0.8}, {-2, 0.35}, {padding, false}, out.view(),
+                                       {d_rows.view(), d_columns.view(), {}});
+          for (const float slope : d_rows.pixels) CHECK(slope == 0.0F);
         }
       }
     }

@@ -74,6 +74,11 @@ OpRegistry elementwise_ops() {
             unary([kind = nn::activation_from_name(name)](auto& c, auto in) { return nn::activate(c, kind, in[0]); }));
   }
   ops.add("add", binary([](auto& c, auto in) { return nn::add(c, in[0], in[1]); }));
+  for (const nn::Activation f : {nn::Activation::relu, nn::Activation::elu, nn::Activation::tanh}) {
+    const std::string name = "add and activate " + std::to_string(static_cast<int>(f));
+    ops.add(name, binary([f](auto& c, auto in) { return nn::add_activate(c, f, in[0], in[1]); }));
+    ops.add(name + " to itself", unary([f](auto& c, auto in) { return nn::add_activate(c, f, in[0], in[0]); }));
+  }
   ops.add("add to itself", unary([](auto& c, auto in) { return nn::add(c, in[0], in[0]); }));
   ops.add("subtract", binary([](auto& c, auto in) { return nn::subtract(c, in[0], in[1]); }));
   ops.add("multiply", binary([](auto& c, auto in) { return nn::multiply(c, in[0], in[1]); }));
@@ -118,6 +123,17 @@ OpRegistry layer_ops() {
     check.input({extent(s), inputs}, s).input({inputs, outputs}, s).input({outputs}, s);
     return [](auto& c, auto in) { return nn::dense(c, in[0], in[1], in[2]); };
   });
+  ops.add("dense of one row", [](Stream& s, GradientCheck& check) {
+    const Index inputs = extent(s, 1, 9);
+    const Index outputs = extent(s, 1, 40);
+    check.input({1, inputs}, s).input({inputs, outputs}, s).input({outputs}, s);
+    return [](auto& c, auto in) { return nn::dense(c, in[0], in[1], in[2]); };
+  });
+  ops.add("dense of many inputs", [](Stream& s, GradientCheck& check) {
+    const Index inputs = extent(s, 32, 40);
+    check.input({8, inputs}, s).input({inputs, 3}, s).input({3}, s);
+    return [](auto& c, auto in) { return nn::dense(c, in[0], in[1], in[2]); };
+  });
   ops.add("dense without bias, of rank 3", [](Stream& s, GradientCheck& check) {
     const Index inputs = channels(s);
     check.input({extent(s), extent(s), inputs}, s).input({inputs, channels(s)}, s);
@@ -143,6 +159,12 @@ OpRegistry layer_ops() {
     // At least 4 elements in a group: of two the result is a sign, and the differences see nothing else.
     check.input({extent(s, 1, 3), extent(s, 2, 5), extent(s, 2, 5), n}, s, 2.0, 0.5).input({n}, s).input({n}, s);
     return [=](auto& c, auto in) { return nn::group_norm(c, in[0], in[1], in[2], groups, 1e-3); };
+  });
+  ops.add("group_norm with ELU", [](Stream& s, GradientCheck& check) {
+    const Index n = channels(s);
+    const Index groups = any_groups(s, n);
+    check.input({extent(s, 1, 3), extent(s, 2, 5), extent(s, 2, 5), n}, s, 2.0, 0.5).input({n}, s).input({n}, s);
+    return [=](auto& c, auto in) { return nn::group_norm(c, in[0], in[1], in[2], groups, 1e-3, nn::Activation::elu); };
   });
   ops.add("max_pool2d", [](Stream& s, GradientCheck& check) {
     const auto o = any_pool(s);

@@ -75,6 +75,37 @@ struct Antialiased {
     if (mix.weight > 0) read(image, mix.level + 1, unit, region, out, mix.weight, true);
   }
 
+  /// The same, and what slopes_backward needs in `slopes`, of 3 * h * w * C elements. Rows of `out` dense.
+  template <ImageSource S, std::floating_point T>
+  void sample_with_slopes(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
+    const auto& image = source.pyramid();
+    detail::require_usable(region);
+    detail::require_shapes(image, out);
+    const Extents<2> window{out.extent(0), out.extent(1)};
+    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
+    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
+    const auto planes = detail::slopes_in(slopes, out.extents(), mix.slope > 0);
+    // The spacing is proportional to s: d log(spacing) / ds = 1 / s.
+    const double d_mix = mix.slope / static_cast<double>(region.s);
+    const auto level = [&](int k, double share, double sign) {
+      const Axes at = axes(image, k, window, unit, region);
+      kernel::resample_with_slopes(image.level(k), at.rows, at.columns, {padding, false}, out, planes,
+                                   {share, share * at.row_map.scale, share * at.column_map.scale, sign * d_mix}, sign > 0);
+    };
+    level(mix.level, 1 - mix.weight, -1);
+    if (mix.slope > 0) level(mix.level + 1, mix.weight, 1);
+  }
+  /// d loss / d (s, x, y) without reading the image again.
+  template <ImageSource S, std::floating_point T>
+  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source,
+                                          const Region<T>& region, T* slopes) const {
+    const auto& image = source.pyramid();
+    const Extents<2> window{d_out.extent(0), d_out.extent(1)};
+    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
+    const bool mixed = choose_levels(image, spacing(image.extent(), window, unit, region)).slope > 0;
+    return detail::region_gradient<T>(d_out, detail::slopes_in(slopes, d_out.extents(), mixed), unit, false);
+  }
+
   /// d loss / d (s, x, y), from d_out = d loss / d out.
   template <ImageSource S, std::floating_point T>
   [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source,

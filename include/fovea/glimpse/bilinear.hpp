@@ -46,7 +46,26 @@ struct Bilinear {
     const Axes at = axes(image, {out.extent(0), out.extent(1)}, region);
     kernel::resample(image.level(0), at.rows, at.columns, {padding, align_corners}, out);
   }
-  /// The same for any 2x3 matrix `theta`, row-major, from glimpse to image coordinates, as affine_grid takes it.
+  /// The same, and what slopes_backward needs in `slopes`, of 3 * h * w * C elements. Rows of `out` dense.
+  template <ImageSource S, std::floating_point T>
+  void sample_with_slopes(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
+    const auto& image = source.pyramid();
+    detail::require_usable(region);
+    detail::require_shapes(image, out);
+    const Axes at = axes(image, {out.extent(0), out.extent(1)}, region);
+    kernel::resample_with_slopes(image.level(0), at.rows, at.columns, {padding, align_corners}, out,
+                                 detail::slopes_in(slopes, out.extents(), false),
+                                 {.rows = at.row_map.scale, .columns = at.column_map.scale});
+  }
+  /// d loss / d (s, x, y) without reading the image again.
+  template <ImageSource S, std::floating_point T>
+  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source, const Region<T>&,
+                                          T* slopes) const {
+    const Extents<2> window{d_out.extent(0), d_out.extent(1)};
+    return detail::region_gradient<T>(d_out, detail::slopes_in(slopes, d_out.extents(), false),
+                                      unit_half_extents(aspect, source.pyramid().extent(), window), align_corners);
+  }
+  /// `sample` for any 2x3 matrix `theta`, row-major, from glimpse to image coordinates, as affine_grid takes it.
   template <ImageSource S, std::floating_point T>
   void sample(const S& source, const std::array<T, 6>& theta, std::type_identity_t<View<T, 3>> out) const {
     const auto& image = source.pyramid();

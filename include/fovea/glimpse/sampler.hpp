@@ -12,6 +12,7 @@
 #include <fovea/image/view.hpp>
 #include <fovea/kernel/resample.hpp>
 
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -80,6 +81,27 @@ void require_shapes(const PyramidView<P>& image, const View<T, 3>& out) {
           out.extent(1), " came");
 }
 
+/// The slopes of one glimpse as a sampler keeps them in `memory`, of kSlopePlanes * h * w * C elements: rows and columns in
+/// units of the region's centre, `mix` in units of s, where `mixed`.
+inline constexpr Index kSlopePlanes = 3;
+template <class T>
+[[nodiscard]] kernel::ResampleSlopes<T> slopes_in(T* memory, const Extents<3>& glimpse, bool mixed) noexcept {
+  const Index size = product(glimpse);
+  return {{memory, glimpse}, {memory + size, glimpse}, mixed ? View<T, 3>(memory + 2 * size, glimpse) : View<T, 3>()};
+}
+
+/// d loss / d (s, x, y) from them; `unit`: unit_half_extents.
+template <class T>
+[[nodiscard]] Region<T> region_gradient(View<const T, 3> d_out, const kernel::ResampleSlopes<T>& slopes,
+                                        const std::array<double, 2>& unit, bool align_corners) noexcept {
+  const kernel::ResampleGradient g = kernel::resample_backward(d_out, slopes);
+  AxisMap rows(0, d_out.extent(0), align_corners);
+  AxisMap columns(0, d_out.extent(1), align_corners);
+  rows.scale = columns.scale = 1;
+  return {static_cast<T>(unit[0] * columns.half(g.columns) + unit[1] * rows.half(g.rows) + g.dot),
+          static_cast<T>(g.columns.origin), static_cast<T>(g.rows.origin)};
+}
+
 /// The op of every sampler: regions [B, 3] (s, x, y) of B images to glimpses [B, h, w, C]; records the backward.
 template <Context C, ImageSource Source, class Sampler>
 VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> images, VarOf<C> regions, Extents<2> extent) {
@@ -90,21 +112,29 @@ VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> i
           regions.shape.to_string(), " came");
   const Index channels = images[0].channels();
   VarOf<C> out = context.variable(Shape{batch, extent[0], extent[1], channels});
+  const Index planes = kSlopePlanes * extent[0] * extent[1] * channels;
+  const bool wanted = C::recording && regions.gradient != nullptr;
+  T* slopes = wanted ? context.scratch(batch * planes) : nullptr;
   for (Index b = 0; b < batch; ++b) {
     const Region<T> region{regions.value[3 * b], regions.value[3 * b + 1], regions.value[3 * b + 2]};
     const auto& pyramid = images[static_cast<std::size_t>(b)].pyramid();
     require_usable(region, b);
     require(pyramid.channels() == channels, "glimpse: sample ", b, ": ", channels, " channels expected, the image has ",
             pyramid.channels());
-    sampler.sample(pyramid, region, out.template mutable_values<4>()[b]);
+    if (wanted) {
+      sampler.sample_with_slopes(pyramid, region, out.template mutable_values<4>()[b], slopes + b * planes);
+    } else {
+      sampler.sample(pyramid, region, out.template mutable_values<4>()[b]);
+    }
   }
   if constexpr (C::recording) {
-    if (regions.gradient != nullptr) {
-      context.record([sampler, images, regions, out, batch] {
+    if (wanted) {
+      context.record([=] {
         for (Index b = 0; b < batch; ++b) {
           const Region<T> region{regions.value[3 * b], regions.value[3 * b + 1], regions.value[3 * b + 2]};
           const View<const T, 4> d_out = out.template gradients<4>();
-          const Region<T> gradient = sampler.sample_backward(d_out[b], images[static_cast<std::size_t>(b)].pyramid(), region);
+          const Region<T> gradient =
+              sampler.slopes_backward(d_out[b], images[static_cast<std::size_t>(b)].pyramid(), region, slopes + b * planes);
           regions.gradient[3 * b] += gradient.s;
           regions.gradient[3 * b + 1] += gradient.x;
           regions.gradient[3 * b + 2] += gradient.y;

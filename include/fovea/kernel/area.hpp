@@ -4,6 +4,18 @@
 ///
 /// Sums of 2x2 blocks of sums of 2x2 blocks, ... are exact in integers, and for floating point they are pairwise sums. A block
 /// that overlaps the edge of the image simply has fewer terms; the caller divides by their number.
+///
+/// Cost: a row of blocks reads each element once and writes a quarter as many sums. In the caches 0.015 ns a byte (0.035 to
+/// 0.045 for three channels), 0.045 a 16-bit sum, 0.08 a float; a quotient 0.05 ns where the divisor is a power of two, 2 at
+/// the edges where it is not. A whole pyramid of 6 to 48 MB takes 0.08 to 0.1 ns a byte of the image, 15 to 18 GB/s with what
+/// is written, and that is the limit: memory. An area average takes one conversion and one fused operation a pixel, 0.09 ns,
+/// and 0.1 in 6 MB (AVX-512 at about 3 GHz, bench/kernel_pixels.cpp, bench/image.cpp).
+///
+/// Accuracy: integers are rounded once, from exact sums. Area averages in float: within 5e-7 of the largest, of 640 to 1.6
+/// million pixels each (against double).
+///
+/// Why so: a level made from the rounded one above would add up a rounding a level; sums do not. 128-bit vectors suffice, since
+/// a pyramid waits for memory.
 #pragma once
 
 #include <fovea/core/config.hpp>

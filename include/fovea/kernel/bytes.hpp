@@ -2,7 +2,15 @@
 /// \file
 /// Rows of floats to rows of bytes, and rows through a banded matrix: what magnifying and shrinking are made of.
 ///
-/// Rounding is to nearest, halves to even, values outside [0, 255] to the nearer end, on every instruction set alike.
+/// Cost: rounding a row takes a product, a conversion and a pack, 0.06 ns a byte; mixing two rows 0.075; bound by converting
+/// and packing. A banded matrix takes a gather and a fused operation for each output and tap, 0.2 ns, bound by the gather. All
+/// pixels of 2528x2528 from 100x100: 0.13 ns each, bound by stores to memory (AVX-512 at about 3 GHz, bench/kernel_pixels.cpp,
+/// bench/image.cpp).
+///
+/// Accuracy: rounding is to nearest, halves to even, values outside [0, 255] to the nearer end, on every instruction set alike.
+/// Sums over a band are fused, a rounding of 6e-8 a tap.
+///
+/// Why so: xsimd has no conversion of floats to saturated bytes, and none of a gather with byte addresses (kernel/gather.hpp).
 #pragma once
 
 #include <fovea/core/config.hpp>

@@ -2,22 +2,25 @@
 /// \file
 /// Two-dimensional convolution, NHWC, forward and backward, without an im2col matrix.
 ///
-/// Cost: 2 N OH OW KH KW Cin Cout flops for each of y, dx, dw. In NHWC the inputs under one row of taps, KW Cin of them, are
-/// contiguous, and so are the weights; a convolution is thus KH matrix products over overlapping rows of the input, and runs
-/// in gemm's register tile with a segment for each tap row. The gradient for the input is the same over flipped, transposed
-/// weights, once for each phase of the stride, so no zero is ever multiplied for a stride. The gradient for the weights is the
-/// tile with pixels as the inner dimension. Copied are: rows that need zeros beside them (KH rows, or a pass of at most 256
-/// pixels for dw), weights where a panel is not contiguous. Images up to 8 wide take their tiles along the batch: no zeros.
-/// Where the input has few channels its gradient is a product with vectors along pixels, added tap by tap.
+/// Cost: 2 N OH OW KH KW Cin Cout flops for each of y, dx, dw; 3x3 windows of stride 1 with at least 32 channels on both sides
+/// take 16/36 of them (kernel/winograd.hpp). Bytes: x, y and their gradients pass once, weights are read from L2 for every tile
+/// of up to 14 pixels. The limit is the FMA units, for one input channel the stores of y.
+/// In NHWC the inputs under one row of taps, KW Cin of them, are contiguous, and so are the weights; a convolution is thus KH
+/// matrix products over overlapping rows of the input, and runs in gemm's register tile with a segment for each tap row. The
+/// gradient for the input is the same over flipped, transposed weights, once for each phase of the stride, so no zero is ever
+/// multiplied for a stride. The gradient for the weights is the tile with pixels as the inner dimension. Copied are: rows that
+/// need zeros beside them (KH rows, or a pass of at most 256 pixels for dw), weights where they are not whole vectors. What the
+/// next row or pass will read is asked for while this one is computed. Images up to 8 wide take their tiles along the batch: no
+/// zeros. Where the input has few channels its gradient is a product with vectors along pixels, added tap by tap.
 ///
-/// Percent of the peak of one core (Sapphire Rapids, AVX-512, float, 178 GFLOP/s; busy machine; forward / dx / dw; padding
-/// counts as work, so more than 100 is possible; bench/kernel_conv2d.cpp), 3x3:
+/// Percent of the peak of one core (Sapphire Rapids, AVX-512, float, 178 GFLOP/s; forward / dx / dw; padding and Winograd's
+/// savings count as work, so more than 100 is possible; bench/kernel_conv2d.cpp), 3x3:
 ///     N, Cin x H x W -> Cout, stride           N, Cin x H x W -> Cout, stride
-///     1, 1x64x64 -> 32, 1        57  33  45    32, 1x64x64 -> 32, 1       44  22  26
-///     1, 32x64x64 -> 32, 1       96  95  92    32, 32x64x64 -> 32, 1      66  64  75
-///     1, 32x32x32 -> 64, 2       90  87  87    32, 32x32x32 -> 64, 2      85  74  81
-///     1, 64x16x16 -> 128, 1      97  96  96    32, 64x16x16 -> 128, 1     91  85  85
-///     1, 128x8x8 -> 256, 1      106  79  95    32, 128x8x8 -> 256, 1     105 103  71
+///     1, 1x64x64 -> 32, 1        57  28  42    32, 1x64x64 -> 32, 1       50  22  41
+///     1, 32x64x64 -> 32, 1      110 120  98    32, 32x64x64 -> 32, 1     121 117  95
+///     1, 32x32x32 -> 64, 2       90  86  88    32, 32x32x32 -> 64, 2      90  89  88
+///     1, 64x16x16 -> 128, 1     153 132 133    32, 64x16x16 -> 128, 1    170 164 133
+///     1, 128x8x8 -> 256, 1      106  78  94    32, 128x8x8 -> 256, 1     170 157 144
 /// One output channel costs as much as a vector of them.
 /// Accuracy: plain fused sums, at most KH KW Cin (forward), 256 pixels and then passes (dw, db) long. The order of the sums
 /// depends on the extents and the instruction set alone; it may differ between batch sizes.
@@ -28,6 +31,7 @@
 #include <fovea/core/view.hpp>
 #include <fovea/kernel/gemm.hpp>
 #include <fovea/kernel/simd.hpp>
+#include <fovea/kernel/winograd.hpp>
 
 #include <algorithm>
 #include <array>
@@ -82,6 +86,14 @@ struct Correlation {
   T* rows;  ///< rows_size() elements, where wants_rows()
 
   [[nodiscard]] Index depth() const { return taps_y * taps_x * in_c; }
+  /// Whether a tap ever reads from inside the image.
+  [[nodiscard]] bool reads(Index tap_y, Index tap_x) const {
+    const auto hits = [](Index start, Index step, Index outputs, Index inputs) {
+      const Index first = start < 0 ? divide_up(-start, step) : 0;  // the first output that reads at 0 or beyond
+      return first < outputs && start + first * step < inputs;
+    };
+    return hits(offset_y + tap_y, step_y, out_h, in_h) && hits(offset_x + tap_x, step_x, out_w, in_w);
+  }
   /// Whether tiles of pixels run along the batch instead of along a row: images so narrow that a row fills no tile.
   [[nodiscard]] bool along_batch() const { return out_w <= 8 && batch >= out_w; }
   /// Whether some tap reads beside the image, so that rows are copied between zeros.
@@ -142,8 +154,16 @@ struct Correlation {
           for (Index row = std::max(loaded, top + first_tap); row < top + last_tap; ++row) {
             std::copy_n(image + (row * in_w + source) * in_c, inside * in_c, rows + row % taps_y * row_elements + left * in_c);
           }
-          loaded = std::max(loaded, top + last_tap);
         }
+        loaded = std::max(loaded, top + last_tap);
+        // The rows that the next line adds, and the line it writes, are asked for tile by tile.
+        const T* next_in = image + loaded * in_w * in_c;
+        const T* next_out = out + n * out_batch + (y + 1) * out_row;
+        const Index missing_in = step_y * in_w * in_c;
+        const Index missing = missing_in + out_w * out_pixel;
+        const Index steps = divide_up(out_w, most) * divide_up(out_c, panel) * taps_y * taps_x * in_c;
+        const Index ahead_step = divide_up(missing, steps);
+        Index asked = 0;
         T* out_line = out + n * out_batch + y * out_row;
         Index tap = first_tap;
         do {
@@ -173,7 +193,10 @@ struct Correlation {
               for_each_piece(pixels, most, [&](Index first, Index piece) {
                 task.a_offset = (x0 + first) * task.a_stride;
                 task.c = out_line + (x0 + first) * out_pixel + column;
-                tile_function<T>(piece, count)(task);
+                task.ahead = asked < missing_in ? next_in + asked : next_out + (asked - missing_in);
+                task.ahead_step = ahead_step;
+                asked += ahead_step * task.segment_count * task.length;
+                run_tile(piece, count, task);
               });
             }
           }
@@ -193,6 +216,7 @@ struct Correlation {
       task.a_stride = in_h * in_w * in_c;
       task.a_step = 1;
       task.c_stride = out_batch;
+      task.ahead = in;
       const Index count = panel_vectors(column);
       for (Index y = 0; y < out_h; ++y) {
         const Index top = y * step_y + offset_y;
@@ -217,7 +241,7 @@ struct Correlation {
             for_each_piece(batch, most, [&](Index first, Index piece) {
               task.a_offset = first * task.a_stride;
               task.c = out + first * out_batch + y * out_row + x * out_pixel + column;
-              tile_function<T>(piece, count)(task);
+              run_tile(piece, count, task);
             });
             tap = end;
           } while (tap < last_y);
@@ -284,14 +308,32 @@ template <class T>
   c.out_row = e.ow * e.co;
   c.out_batch = e.oh * e.ow * e.co;
   c.vectors = choose_vectors<T>(c.along_batch() ? e.n : e.ow, e.co);
-  // Weights are read where they are if they already are a panel, or are too little used to pay for the copy.
-  const Index panel = c.vectors * simd::kWidth<T>;
-  c.packed = e.co % simd::kWidth<T> != 0 || (e.co > panel && e.n * e.oh * e.ow >= 256);
+  // Weights are read where they are, unless their rows lie pages apart, or end within a vector.
+  constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
+  c.packed = e.co % simd::kWidth<T> != 0 || (e.co >= page && e.n * e.oh * e.ow >= 256);
   return c;
 }
 template <class T>
 [[nodiscard]] Index forward_weights_size(const Correlation<T>& c) {
   return c.packed ? packed_size<T>(c.depth(), c.out_c) : 0;
+}
+
+/// A correlation of 3x3 windows and stride 1 as Winograd's, without its pointers; one that does not suit where it is neither.
+template <class T>
+[[nodiscard]] Winograd<T> as_winograd(const Correlation<T>& c) {
+  Winograd<T> w{};
+  if (c.taps_y != 3 || c.taps_x != 3 || c.step_y != 1 || c.step_x != 1 || c.out_pixel != c.out_c) return w;
+  w.batch = c.batch;
+  w.in_h = c.in_h;
+  w.in_w = c.in_w;
+  w.in_c = c.in_c;
+  w.offset_y = c.offset_y;
+  w.offset_x = c.offset_x;
+  w.out_h = c.out_h;
+  w.out_w = c.out_w;
+  w.out_c = c.out_c;
+  w.add = c.add;
+  return w;
 }
 
 /// One axis of one phase of the gradient for the input: outputs at phase, phase + stride, ...
@@ -382,6 +424,7 @@ struct FewChannels {
           TileTask<T> task{};
           task.segments = &segment;
           task.segment_count = 1;
+          task.ahead = packed;
           task.length = e.co;
           task.a_stride = e.co;
           task.a_step = 1;
@@ -391,7 +434,7 @@ struct FewChannels {
           for_each_piece(taps, rows, [&](Index row, Index piece) {
             task.a_offset = row * e.co;
             task.c = products + row * kPixels + first;
-            tile_function<T>(piece, here)(task);
+            run_tile(piece, here, task);
           });
         }
         // Row by row of dy, tap by tap.
@@ -458,12 +501,34 @@ struct WeightsPlan {
   [[nodiscard]] Index dy_size(Index co) const { return pack ? packed_size<T>(images * rows * length, co) : 0; }
 };
 
+/// to[c] += the sum over rows of from [rows, columns].
+template <class T>
+void add_rows(const T* from, Index rows, Index columns, T* to) {
+  constexpr Index stretch = 256;  // rows of one sum, so that roundings do not pile up
+  for (Index first = 0; first < rows; first += stretch) {
+    const Index last = std::min(rows, first + stretch);
+    simd::for_each_batch<T>(columns, [&](auto at) {
+      simd::Batch<T> even = simd::zero<T>();
+      simd::Batch<T> odd = simd::zero<T>();
+      Index row = first;
+      for (; row + 2 <= last; row += 2) {
+        even = even + at.load(from + row * columns);
+        odd = odd + at.load(from + (row + 1) * columns);
+      }
+      if (row < last) even = even + at.load(from + row * columns);
+      at.store(to, at.load(to) + (even + odd));
+    });
+  }
+}
+
 }  // namespace detail
 
 /// Elements of workspace for conv2d on x [N, H, W, Cin] and w [KH, KW, Cin, Cout].
 template <class T>
 [[nodiscard]] Index conv2d_workspace(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
   const auto c = detail::forward_correlation<T>(x, w, options);
+  const auto winograd = detail::as_winograd(c);
+  if (winograd.suits()) return winograd.plain_weights_size() + winograd.size() + detail::kSlack<T>;
   return detail::forward_weights_size(c) + c.rows_size() + detail::kSlack<T>;
 }
 /// Elements of workspace for conv2d_backward_input; x: extents of the forward input.
@@ -474,6 +539,11 @@ template <class T>
   Index most = 0;
   detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index, Index) {
     const auto c = detail::backward_correlation<T>(e, options, py, px);
+    const auto winograd = detail::as_winograd(c);
+    if (winograd.suits()) {
+      most = std::max(most, winograd.plain_weights_size() + winograd.size());
+      return;
+    }
     most = std::max(most, detail::packed_size<T>(c.depth(), c.out_c) + c.rows_size());
   });
   return most + detail::kSlack<T>;
@@ -482,6 +552,9 @@ template <class T>
 template <class T>
 [[nodiscard]] Index conv2d_backward_weights_workspace(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& options) {
   const detail::Conv2dExtents e(x, w, options);
+  if (const auto winograd = detail::as_winograd(detail::forward_correlation<T>(x, w, options)); winograd.suits()) {
+    return winograd.weights_size() + detail::kSlack<T>;
+  }
   const detail::WeightsPlan<T> plan(e, options);
   return plan.x_size() + plan.dy_size(e.co) + detail::kSlack<T>;
 }
@@ -497,10 +570,22 @@ void conv2d(View<const std::type_identity_t<T>, 4> x, View<const std::type_ident
   detail::check_conv2d("conv2d", x.extents(), w.extents(), y.extents(), options, x.is_dense() && w.is_dense() && y.is_dense());
   require(bias.empty() || (bias.extent(0) == w.extent(3) && bias.stride(0) == 1), "conv2d: a bias of ", w.extent(3),
           " elements expected, ", bias.extent(0), " came");
+  detail::check_workspace("conv2d", workspace, conv2d_workspace<T>(x.extents(), w.extents(), options));
   auto c = detail::forward_correlation<T>(x.extents(), w.extents(), options);
-  const Index weights_size = detail::forward_weights_size(c);
-  detail::check_workspace("conv2d", workspace, weights_size + c.rows_size() + detail::kSlack<T>);
   T* packed = detail::aligned_start(workspace.data());
+  if (auto winograd = detail::as_winograd(c); winograd.suits()) {
+    winograd.in = x.data();
+    winograd.out = y.data();
+    winograd.bias = bias.empty() ? nullptr : bias.data();
+    const T* plain = w.data();
+    if (winograd.columns() != c.out_c) {
+      detail::copy_matrix(w.data(), c.out_c, Index{1}, c.depth(), c.out_c, packed, winograd.columns(), winograd.columns());
+      plain = packed;
+    }
+    winograd.run(plain, packed + winograd.plain_weights_size());
+    return;
+  }
+  const Index weights_size = detail::forward_weights_size(c);
   if (c.packed) detail::pack_panels(w.data(), c.out_c, Index{1}, c.depth(), c.out_c, c.vectors, packed);
   c.in = x.data();
   c.out = y.data();
@@ -528,6 +613,18 @@ void conv2d_backward_input(View<const std::type_identity_t<T>, 4> dy, View<const
   }
   detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index y, Index x) {
     auto c = detail::backward_correlation<T>(e, options, py, px);
+    auto winograd = detail::as_winograd(c);
+    if (winograd.suits()) {
+      const Index columns = winograd.columns();
+      for (Index tap = 0; tap < 9; ++tap) {
+        detail::copy_matrix(w.data() + (8 - tap) * e.ci * e.co, Index{1}, e.co, e.co, e.ci, packed + tap * e.co * columns,
+                            columns, columns);
+      }
+      winograd.in = dy.data();
+      winograd.out = dx.data();
+      winograd.run(packed, packed + winograd.plain_weights_size());
+      return;
+    }
     const Index panel = c.vectors * simd::kWidth<T>;
     for (Index column = 0; column < e.ci; column += panel) {
       const Index here = std::min(panel, e.ci - column);
@@ -537,8 +634,10 @@ void conv2d_backward_input(View<const std::type_identity_t<T>, 4> dy, View<const
         const Index kh = py.first + options.stride_y * (py.taps - 1 - ty);
         for (Index tx = 0; tx < px.taps; ++tx) {
           const Index kw = px.first + options.stride_x * (px.taps - 1 - tx);
-          detail::copy_matrix(w.data() + ((kh * e.kw + kw) * e.ci + column) * e.co, Index{1}, e.co, e.co, here, to, padded,
-                              padded);
+          if (c.reads(ty, tx)) {
+            detail::copy_matrix(w.data() + ((kh * e.kw + kw) * e.ci + column) * e.co, Index{1}, e.co, e.co, here, to, padded,
+                                padded);
+          }
           to += e.co * padded;
         }
       }
@@ -564,8 +663,15 @@ void conv2d_backward_weights(View<const std::type_identity_t<T>, 4> dy, View<con
   if (dy.empty()) return;
   detail::check_workspace("conv2d_backward_weights", workspace,
                           conv2d_backward_weights_workspace<T>(x.extents(), dw.extents(), options));
-  using Plan = detail::WeightsPlan<T>;
   const detail::Conv2dExtents e(x.extents(), dw.extents(), options);
+  if (auto winograd = detail::as_winograd(detail::forward_correlation<T>(x.extents(), dw.extents(), options));
+      winograd.suits()) {
+    winograd.in = x.data();
+    winograd.run_weights(dy.data(), dw.data(), detail::aligned_start(workspace.data()));
+    if (!db.empty()) detail::add_rows(dy.data(), e.n * e.oh * e.ow, e.co, db.data());
+    return;
+  }
+  using Plan = detail::WeightsPlan<T>;
   const Plan plan(e, options);
   constexpr Index width = simd::kWidth<T>;
   T* packed_dy = detail::aligned_start(workspace.data());
@@ -599,6 +705,15 @@ void conv2d_backward_weights(View<const std::type_identity_t<T>, 4> dy, View<con
             }
           }
         }
+        // What the next pass reads, as far as it follows in memory, is asked for tile by tile.
+        const Index pass_dy = images * rows * e.ow * e.co;
+        const Index pass_x = images > 1 ? images * e.h * e.w * e.ci : rows * options.stride_y * e.w * e.ci;
+        const T* next_dy = dy.data() + ((n0 * e.oh + y0) * e.ow) * e.co + pass_dy;
+        const T* next_x = x.data() + (n0 * e.h + std::max<Index>(0, top)) * e.w * e.ci + pass_x;
+        const Index tile_steps = images * rows * length;
+        const Index tiles = e.kh * detail::divide_up(depth, most) * detail::divide_up(e.co, panel);
+        const Index ahead_step = x0 + length < e.ow ? 0 : detail::divide_up(pass_dy + pass_x, tile_steps * tiles);
+        Index asked = 0;
         // Panels of dy for all pixels of this pass: row by row of the image, so that a row is one segment.
         const Index pass_pixels = images * rows * length;
         for (Index column = 0; column < e.co; column += panel) {
@@ -650,6 +765,7 @@ void conv2d_backward_weights(View<const std::type_identity_t<T>, 4> dy, View<con
           task.b_step = b_step;
           task.c_stride = e.co;
           task.add = true;
+          task.ahead_step = ahead_step;
           task.tail = tail;
           for (Index kh = 0; kh < e.kh; ++kh) {
             Index count = 0;
@@ -667,8 +783,10 @@ void conv2d_backward_weights(View<const std::type_identity_t<T>, 4> dy, View<con
             task.segment_count = count;
             detail::for_each_piece(depth, most, [&](Index first, Index piece) {
               task.a_offset = first;
+              task.ahead = asked < pass_dy ? next_dy + asked : next_x + (asked - pass_dy);
+              asked += ahead_step * tile_steps;
               task.c = dw.data() + (kh * depth + first) * e.co + column;
-              detail::tile_function<T>(piece, vectors)(task);
+              detail::run_tile(piece, vectors, task);
             });
           }
         }

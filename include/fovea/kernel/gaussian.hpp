@@ -2,9 +2,16 @@
 /// \file
 /// Diagonal Gaussians: reparameterised sample, Kullback-Leibler divergence and log-density, with their derivatives.
 ///
-/// Cost: a handful of operations and one exp per element, on batches of a few latents: never a bottleneck, so these are plain
-/// loops. Accuracy: differences of logarithms are kept as such, so a KL near 0 keeps its relative accuracy to about 1e-7 in
-/// float (q = p gives exactly 0), and no scale from 1e-6 to 1e3 overflows.
+/// Cost: an element takes one exponential of the standard library for a sample (6 to 8 ns) or a density (4 to 9), two for a KL
+/// (14 to 30, of which expm1 has most); backward 9, 13 and 21 to 36 (float, by the spread of the arguments, at about 3 GHz;
+/// bench/kernel_elementwise.cpp, bench/sample.cpp). Three numbers read for a sample, four for a KL: bound by the exponentials,
+/// far from memory. 32 samples of three latents take 8 us for all of it, forward and backward, and a training step of the
+/// default saccader with its four looks 17 ms: so these are plain loops.
+///
+/// Accuracy, float against double, deviations from 0.02 to 3: samples within 1e-7 of the largest, a KL within 1e-6 of itself,
+/// densities and gradients likewise. Differences of logarithms are kept as such: q = p gives exactly 0, and no scale from 1e-6
+/// to 1e3 overflows. But a KL near 0 is what is left of expm1(2 d) / 2 - d, d = l_q - l_p, and has a relative error of 1e-7 /
+/// |d|; the gradient to q keeps its digits.
 ///
 /// Everything is in terms of the logarithm of the standard deviation, l = log sigma. (The published code uses one number as
 /// log-variance when sampling and as deviation in the KL; see notes in docs/bound.md.)

@@ -2,18 +2,20 @@
 /// \file
 /// Matrix products on strided views, and the register tile that convolutions share.
 ///
-/// Cost: 2 m n k flops. The register tile holds its sums in registers (14 rows x 2 vectors with 32 registers, 6 x 2 with 16)
-/// and runs at the processor's peak (177.7 of 178 GFLOP/s, float, AVX-512, one core of a Sapphire Rapids; operands in L1). What
-/// is left is feeding it; percent of that peak, float, on a busy machine (bench/kernel_gemm.cpp):
-///     256^3  93     64^3  80     32^3  78     16^3  38     8^3  6     1024^3  60-76 (memory shared with others)
-///     32x256x768  95, its gradients for the input 66 and for the weights 82     8x256x768  96, 85, 53
-///     1x256x768  32: b is read once, and that is the limit
-/// Accuracy: plain fused sums; k is cut into blocks of at most 320 steps, each summed from zero and then added to c, so
-/// the error grows like max(320, k / 320) at worst. The order depends on the extents and the instruction set alone.
+/// Cost: 2 m n k flops. Bytes: a and b are read once for each block that fits L2, c is read and written once for every 512
+/// steps of k. The register tile holds its sums in registers (14 rows x 2 vectors, 9 x 3 or 6 x 4 with 32 registers; 6 x 2 or
+/// 4 x 3 with 16) and runs at the processor's peak whether b comes from L1 or L2 (177 of 178 GFLOP/s, float, AVX-512, one core
+/// of a Sapphire Rapids): the limit is the FMA units. What is left is feeding it. Percent of that peak (bench/kernel_gemm.cpp):
+///     64^3  86-89   96^3  93   128^3  96   256^3  97   384^3  97   512^3  94   1024^3  90   64x576x4096  85   32x256x768  95
+///     16^3  65 (70 ns)   8^3  15-20 (40 ns: the call itself)   1x256x768  32: b is read once, and L3 is the limit
+/// Accuracy: plain fused sums; k is cut into blocks of at most 512 steps, each summed from zero and then added to c, so
+/// the error grows like max(512, k / 512) at worst. The order depends on the extents and the instruction set alone.
 ///
-/// Why so: b is packed into panels only where a panel is used by many tiles, or is not contiguous along n (then by register
-/// transposes); a is read in place while its rows are contiguous, since the tile broadcasts single elements. For few rows
-/// packing costs more than the product: they take rows of b as they lie, or, against a transposed b, dot products.
+/// Why so: rows of b lie far apart where no hardware prefetcher follows, so the tile asks for them 8 steps ahead; with that, b
+/// is read where it lies. A copy in panels costs as much as eight rows of the product, and pays only where b is not contiguous
+/// along n, or its rows lie pages apart and many tiles use them. a is read in place while its rows are contiguous, since the
+/// tile broadcasts single elements; its rows stay in L1 while the columns of b pass. Products of at most one vector of columns
+/// take a tile of their own without any plan. For few rows against a transposed b dot products need no copy at all.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -62,6 +64,10 @@ struct TileTask {
   const T* bias;  ///< may be null
   bool add;       ///< add to what is in c, or overwrite it
   Index tail;     ///< columns that exist of the last vector, 1 .. kWidth
+  /// What later tiles will read: asked for at `ahead + i * ahead_step` in the i-th step, at a pace that leaves the line buffers
+  /// to b. Any valid address where there is nothing to ask for.
+  const T* ahead;
+  Index ahead_step;
 };
 
 /// Most rows of a tile of `vectors` vectors: accumulators, one vector row of b, and one broadcast of a stay in registers.
@@ -70,62 +76,77 @@ inline constexpr int kTileRows = std::min(14, (simd::kRegisters - 1 - vectors) /
 /// Vectors of the widest tile.
 inline constexpr int kTileVectors = simd::kRegisters >= 32 ? 4 : 3;
 
-/// A tile of `rows` x `vectors`. Every sum starts from zero and is added to c once, so a chain of roundings is no longer than
-/// the task's steps.
-template <class T, int rows, int vectors>
+/// Steps that b is asked for ahead: it streams through L1 from L2, in rows that no hardware prefetcher follows.
+inline constexpr Index kPrefetchSteps = 8;
+
+/// A tile of `rows` x `vectors`. Every sum starts from the bias or zero and is added to c once, so a chain of roundings is no
+/// longer than the task's steps.
+template <class T, int rows, int vectors, bool unit>
 void tile(const TileTask<T>& task) {
   using V = simd::Batch<T>;
   constexpr Index width = simd::kWidth<T>;
+  const Index tail = task.tail;
+  V start[vectors];
+  FOVEA_UNROLL
+  for (int v = 0; v < vectors; ++v) {
+    if (task.bias == nullptr) {
+      start[v] = simd::zero<T>();
+    } else {
+      const bool whole = v + 1 < vectors || tail == width;
+      start[v] = whole ? simd::load(task.bias + v * width) : simd::load_partial(task.bias + v * width, tail);
+    }
+  }
   V sum[rows][vectors];
   FOVEA_UNROLL
   for (int r = 0; r < rows; ++r) {
     FOVEA_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[r][v] = simd::zero<T>();
+    for (int v = 0; v < vectors; ++v) sum[r][v] = start[v];
   }
   const Index length = task.length;
-  const Index stride = task.a_stride;
+  const Index stride = unit ? 1 : task.a_stride;
   const Index a_step = task.a_step;
   const Index b_step = task.b_step;
+  const T* ahead = task.ahead;
+  const Index ahead_step = task.ahead_step;
   for (Index s = 0; s < task.segment_count; ++s) {
-    // Pointers to every third row: x86 addresses the two rows between as [p + stride] and [p + 2 stride].
-    constexpr int groups = (rows + 2) / 3;
+    // Rows that lie side by side need one pointer. Otherwise pointers to every third row: x86 addresses the two rows between as
+    // [p + stride] and [p + 2 stride].
+    constexpr int group = unit ? rows : 3;
+    constexpr int groups = (rows + group - 1) / group;
     const T* FOVEA_RESTRICT a[groups];
     FOVEA_UNROLL
-    for (int g = 0; g < groups; ++g) a[g] = task.segments[s].a + task.a_offset + 3 * g * stride;
+    for (int g = 0; g < groups; ++g) a[g] = task.segments[s].a + task.a_offset + group * g * stride;
     const T* FOVEA_RESTRICT b = task.segments[s].b + task.b_offset;
     for (Index k = 0; k < length; ++k) {
       V right[vectors];
       FOVEA_UNROLL
       for (int v = 0; v < vectors; ++v) right[v] = simd::load(b + v * width);
       FOVEA_UNROLL
+      for (int v = 0; v < vectors; ++v) simd::prefetch(b + kPrefetchSteps * b_step + v * width);
+      FOVEA_UNROLL
       for (int r = 0; r < rows; ++r) {
-        const V left = simd::broadcast(a[r / 3][(r % 3) * stride]);
+        const V left = simd::broadcast(a[r / group][(r % group) * stride]);
         FOVEA_UNROLL
         for (int v = 0; v < vectors; ++v) sum[r][v] = simd::fma(left, right[v], sum[r][v]);
       }
       FOVEA_UNROLL
       for (int g = 0; g < groups; ++g) a[g] += a_step;
       b += b_step;
+      simd::prefetch<2>(ahead);
+      ahead += ahead_step;
     }
   }
   T* c = task.c;
-  const Index tail = task.tail;
   FOVEA_UNROLL
   for (int v = 0; v < vectors; ++v) {
     const bool whole = v + 1 < vectors || tail == width;
-    V extra = simd::zero<T>();
-    if (task.bias != nullptr)
-      extra = whole ? simd::load(task.bias + v * width) : simd::load_partial(task.bias + v * width, tail);
     FOVEA_UNROLL
     for (int r = 0; r < rows; ++r) {
       T* to = c + r * task.c_stride + v * width;
-      V result = sum[r][v] + extra;
       if (whole) {
-        if (task.add) result = result + simd::load(to);
-        simd::store(to, result);
+        simd::store(to, task.add ? sum[r][v] + simd::load(to) : sum[r][v]);
       } else {
-        if (task.add) result = result + simd::load_partial(to, tail);
-        simd::store_partial(to, tail, result);
+        simd::store_partial(to, tail, task.add ? sum[r][v] + simd::load_partial(to, tail) : sum[r][v]);
       }
     }
   }
@@ -134,22 +155,26 @@ void tile(const TileTask<T>& task) {
 template <class T>
 using TileFunction = void (*)(const TileTask<T>&);
 
-template <class T, int vectors>
+template <class T, int vectors, bool unit>
 inline constexpr auto kTilesOf = []<int... r>(std::integer_sequence<int, r...>) {
-  return std::array<TileFunction<T>, sizeof...(r)>{&tile<T, r + 1, vectors>...};
+  return std::array<TileFunction<T>, sizeof...(r)>{&tile<T, r + 1, vectors, unit>...};
 }
 (std::make_integer_sequence<int, kTileRows<vectors>>{});
 
-/// The tile of 1 <= rows <= max_tile_rows(vectors), 1 <= vectors <= kTileVectors.
-template <class T>
-[[nodiscard]] inline TileFunction<T> tile_function(Index rows, Index vectors) {
-  const auto r = static_cast<std::size_t>(rows - 1);
+template <class T, bool unit>
+[[nodiscard]] inline TileFunction<T> tile_of(std::size_t row, Index vectors) {
   switch (vectors) {
-    case 1: return kTilesOf<T, 1>[r];
-    case 2: return kTilesOf<T, 2>[r];
-    case 3: return kTilesOf<T, 3>[r];
-    default: return kTilesOf<T, kTileVectors>[r];
+    case 1: return kTilesOf<T, 1, unit>[row];
+    case 2: return kTilesOf<T, 2, unit>[row];
+    case 3: return kTilesOf<T, 3, unit>[row];
+    default: return kTilesOf<T, kTileVectors, unit>[row];
   }
+}
+/// Runs the tile of 1 <= rows <= max_tile_rows(vectors), 1 <= vectors <= kTileVectors.
+template <class T>
+inline void run_tile(Index rows, Index vectors, const TileTask<T>& task) {
+  const auto row = static_cast<std::size_t>(rows - 1);
+  (task.a_stride == 1 ? tile_of<T, true>(row, vectors) : tile_of<T, false>(row, vectors))(task);
 }
 [[nodiscard]] constexpr Index max_tile_rows(Index vectors) {
   switch (vectors) {
@@ -166,13 +191,19 @@ template <class T>
   return divide_up(columns, simd::kWidth<T>);
 }
 
-/// How `count` rows and `columns` columns are cut into tiles: as wide as the rows leave registers for.
+/// Vectors of a tile for `count` rows and `columns` columns: those that load least. A step of a tile loads an element of a for
+/// each row, and loads and prefetches each vector of b.
 template <class T>
 [[nodiscard]] constexpr Index choose_vectors(Index count, Index columns) {
   const Index vectors = vectors_of<T>(columns);
-  Index best = std::min<Index>(2, vectors);
-  for (Index v = best + 1; v <= std::min<Index>(kTileVectors, vectors); ++v) {
-    if (count <= max_tile_rows(v)) best = v;
+  Index best = 0;
+  Index fewest = 0;
+  for (Index v = std::min<Index>(2, vectors); v <= std::min<Index>(kTileVectors, vectors); ++v) {
+    const Index loads = divide_up(vectors, v) * (count + 2 * v * divide_up(count, max_tile_rows(v)));
+    if (best == 0 || loads < fewest) {
+      fewest = loads;
+      best = v;
+    }
   }
   return best;
 }
@@ -192,40 +223,60 @@ FOVEA_ALWAYS_INLINE void for_each_piece(Index count, Index most, Body&& body) {
   }
 }
 
+#if defined(__AVX512F__)
+/// transpose_rows of 16 floats; `whole`: count is 16.
+template <bool whole>
+inline void transpose_16(const float* from, Index from_stride, Index count, float* to, Index to_stride) {
+  __m512 row[16];
+  __m512 next[16];
+  FOVEA_UNROLL
+  for (int i = 0; i < 16; ++i) row[i] = whole || i < count ? _mm512_loadu_ps(from + i * from_stride) : _mm512_setzero_ps();
+  const auto mask = static_cast<__mmask16>(whole ? 0xFFFFU : (1U << count) - 1U);
+  const auto store = [&](int column, __m512 v) {
+    float* p = to + column * to_stride;
+    if (whole) {
+      _mm512_storeu_ps(p, v);
+    } else {
+      _mm512_mask_storeu_ps(p, mask, v);
+    }
+  };
+  // 4x4 blocks within 128-bit lanes.
+  FOVEA_UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    const __m512d t0 = _mm512_castps_pd(_mm512_unpacklo_ps(row[i], row[i + 1]));
+    const __m512d t1 = _mm512_castps_pd(_mm512_unpackhi_ps(row[i], row[i + 1]));
+    const __m512d t2 = _mm512_castps_pd(_mm512_unpacklo_ps(row[i + 2], row[i + 3]));
+    const __m512d t3 = _mm512_castps_pd(_mm512_unpackhi_ps(row[i + 2], row[i + 3]));
+    next[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(t0, t2));
+    next[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(t0, t2));
+    next[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(t1, t3));
+    next[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(t1, t3));
+  }
+  // next[4 q + c] lane l holds rows 4q..4q+3 of column 4l + c: gather the four q of each column.
+  FOVEA_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    const __m512 u0 = _mm512_shuffle_f32x4(next[c], next[4 + c], 0x44);       // q0l0 q0l1 q1l0 q1l1
+    const __m512 u1 = _mm512_shuffle_f32x4(next[8 + c], next[12 + c], 0x44);  // q2l0 q2l1 q3l0 q3l1
+    const __m512 u2 = _mm512_shuffle_f32x4(next[c], next[4 + c], 0xEE);       // l2 l3
+    const __m512 u3 = _mm512_shuffle_f32x4(next[8 + c], next[12 + c], 0xEE);
+    store(c, _mm512_shuffle_f32x4(u0, u1, 0x88));
+    store(4 + c, _mm512_shuffle_f32x4(u0, u1, 0xDD));
+    store(8 + c, _mm512_shuffle_f32x4(u2, u3, 0x88));
+    store(12 + c, _mm512_shuffle_f32x4(u2, u3, 0xDD));
+  }
+}
+#endif
+
 /// Transposes `count` rows of kWidth: to[j * to_stride + i] = from[i * from_stride + j] for i < count <= kWidth, j < kWidth.
 template <class T>
 inline void transpose_rows(const T* from, Index from_stride, Index count, T* to, Index to_stride) {
   constexpr Index width = simd::kWidth<T>;
 #if defined(__AVX512F__)
   if constexpr (std::is_same_v<T, float> && width == 16) {
-    __m512 row[16];
-    __m512 next[16];
-    FOVEA_UNROLL
-    for (int i = 0; i < 16; ++i) row[i] = i < count ? _mm512_loadu_ps(from + i * from_stride) : _mm512_setzero_ps();
-    const auto mask = static_cast<__mmask16>((1U << count) - 1U);
-    // 4x4 blocks within 128-bit lanes.
-    FOVEA_UNROLL
-    for (int i = 0; i < 16; i += 4) {
-      const __m512d t0 = _mm512_castps_pd(_mm512_unpacklo_ps(row[i], row[i + 1]));
-      const __m512d t1 = _mm512_castps_pd(_mm512_unpackhi_ps(row[i], row[i + 1]));
-      const __m512d t2 = _mm512_castps_pd(_mm512_unpacklo_ps(row[i + 2], row[i + 3]));
-      const __m512d t3 = _mm512_castps_pd(_mm512_unpackhi_ps(row[i + 2], row[i + 3]));
-      next[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(t0, t2));
-      next[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(t0, t2));
-      next[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(t1, t3));
-      next[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(t1, t3));
-    }
-    // next[4 q + c] lane l holds rows 4q..4q+3 of column 4l + c: gather the four q of each column.
-    FOVEA_UNROLL
-    for (int c = 0; c < 4; ++c) {
-      const __m512 u0 = _mm512_shuffle_f32x4(next[c], next[4 + c], 0x44);       // q0l0 q0l1 q1l0 q1l1
-      const __m512 u1 = _mm512_shuffle_f32x4(next[8 + c], next[12 + c], 0x44);  // q2l0 q2l1 q3l0 q3l1
-      const __m512 u2 = _mm512_shuffle_f32x4(next[c], next[4 + c], 0xEE);       // l2 l3
-      const __m512 u3 = _mm512_shuffle_f32x4(next[8 + c], next[12 + c], 0xEE);
-      _mm512_mask_storeu_ps(to + c * to_stride, mask, _mm512_shuffle_f32x4(u0, u1, 0x88));
-      _mm512_mask_storeu_ps(to + (4 + c) * to_stride, mask, _mm512_shuffle_f32x4(u0, u1, 0xDD));
-      _mm512_mask_storeu_ps(to + (8 + c) * to_stride, mask, _mm512_shuffle_f32x4(u2, u3, 0x88));
-      _mm512_mask_storeu_ps(to + (12 + c) * to_stride, mask, _mm512_shuffle_f32x4(u2, u3, 0xDD));
+    if (count == 16) {
+      transpose_16<true>(from, from_stride, count, to, to_stride);
+    } else {
+      transpose_16<false>(from, from_stride, count, to, to_stride);
     }
     return;
   }
@@ -330,25 +381,26 @@ struct GemmPlan {
   Index rows;     ///< most rows of a tile
   Index k_block;  ///< steps of one pass
   Index n_block;  ///< columns of one pass
-  Index m_block;  ///< rows of one pass
   bool pack_b;
   bool pack_a;
 
-  /// `a_unit`, `b_unit`: the operand's rows are contiguous.
-  GemmPlan(Index m, Index n, Index k, bool a_unit, bool b_unit) {
+  /// `a_unit`: rows of a are contiguous. `b_stride`: between rows of b; 0 where they are not contiguous.
+  GemmPlan(Index m, Index n, Index k, bool a_unit, Index b_stride) {
     constexpr Index width = simd::kWidth<T>;
+    constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
     vectors = choose_vectors<T>(m, n);
     rows = max_tile_rows(vectors);
     const Index panel = vectors * width;
-    // A panel of b stays in L1, the block of a in L2.
-    k_block = std::min<Index>(k, 320);
-    n_block = std::min(divide_up(n, panel) * panel, 1024 / panel * panel);
-    m_block = std::min<Index>(m, 40 * rows);
-    // Few tiles do not pay for a copy of b; a is read in place as long as its rows are contiguous.
-    pack_b = !b_unit || n % width != 0 || (m > 4 * rows && n > panel);
-    pack_a = (!a_unit || m > 20 * rows) && n > 3 * panel && m * k_block * static_cast<Index>(sizeof(T)) > 16 * 1024;
+    // Rows of a stay in L1 while the panels of b, together half of L2, pass.
+    k_block = divide_up(k, divide_up(k, Index{512}));
+    n_block =
+        std::min(divide_up(n, panel), std::max<Index>(1, (Index{1} << 20) / static_cast<Index>(sizeof(T)) / k_block / panel)) *
+        panel;
+    // A copy of b costs as much as eight rows of the product: worth it where b's rows lie pages apart and many tiles use it.
+    pack_b = b_stride == 0 || n % width != 0 || (m > 10 * rows && n > panel && b_stride >= page);
+    pack_a = !a_unit && n > 3 * panel;
   }
-  [[nodiscard]] Index a_size() const { return pack_a ? m_block * k_block : 0; }
+  [[nodiscard]] Index a_size() const { return pack_a ? rows * k_block : 0; }
   [[nodiscard]] Index b_size() const { return pack_b ? packed_size<T>(k_block, n_block) : 0; }
   [[nodiscard]] Index size() const { return a_size() + b_size() + kSlack<T>; }
 };
@@ -445,57 +497,88 @@ inline void blocked_gemm(View<const T, 2> a, View<const T, 2> b, View<T, 2> c, b
   const Index m = c.extent(0);
   const Index n = c.extent(1);
   const Index k = a.extent(1);
-  const GemmPlan<T> plan(m, n, k, a.stride(1) == 1, b.stride(1) == 1);
+  const GemmPlan<T> plan(m, n, k, a.stride(1) == 1, b.stride(1) == 1 ? b.stride(0) : 0);
   require(workspace.size() >= plan.size() && workspace.stride(0) == 1, "gemm: a contiguous workspace of ", plan.size(),
           " elements expected, ", workspace.size(), " came");
   const Index panel = plan.vectors * width;
   T* packed_b = aligned_start(workspace.data());
   T* packed_a = packed_b + plan.b_size();
+  Segment<T> segment{};
+  TileTask<T> task{};
+  task.segments = &segment;
+  task.segment_count = 1;
+  task.c_stride = c.stride(0);
+  task.ahead = b.data();
   for (Index n0 = 0; n0 < n; n0 += plan.n_block) {
     const Index columns = std::min(plan.n_block, n - n0);
     for (Index k0 = 0; k0 < k; k0 += plan.k_block) {
       const Index steps = std::min(plan.k_block, k - k0);
       const T* right = b.data() + k0 * b.stride(0) + n0 * b.stride(1);
       if (plan.pack_b) pack_panels(right, b.stride(0), b.stride(1), steps, columns, plan.vectors, packed_b);
-      for (Index m0 = 0; m0 < m; m0 += plan.m_block) {
-        const Index block = std::min(plan.m_block, m - m0);
-        const T* left = a.data() + m0 * a.stride(0) + k0 * a.stride(1);
+      task.length = steps;
+      task.add = add_first || k0 > 0;
+      for_each_piece(m, plan.rows, [&](Index first, Index rows) {
+        segment.a = a.data() + first * a.stride(0) + k0 * a.stride(1);
+        task.a_stride = a.stride(0);
+        task.a_step = a.stride(1);
         if (plan.pack_a) {
-          for_each_piece(block, plan.rows, [&](Index first, Index rows) {
-            copy_matrix(left + first * a.stride(0), a.stride(1), a.stride(0), steps, rows, packed_a + first * steps, rows,
-                        rows);
-          });
+          copy_matrix(segment.a, a.stride(1), a.stride(0), steps, rows, packed_a, rows, rows);
+          segment.a = packed_a;
+          task.a_stride = 1;
+          task.a_step = rows;
         }
         for (Index j = 0; j < columns; j += panel) {
           const Index here = std::min(panel, columns - j);
           const Index vectors = vectors_of<T>(here);
-          TileTask<T> task{};
-          task.length = steps;
-          task.segment_count = 1;
+          segment.b = plan.pack_b ? packed_b + j * steps : right + j;
           task.b_step = plan.pack_b ? vectors * width : b.stride(0);
-          task.add = add_first || k0 > 0;
-          task.c_stride = c.stride(0);
           task.tail = here - (vectors - 1) * width;
-          Segment<T> segment{nullptr, plan.pack_b ? packed_b + j * steps : right + j};
-          task.segments = &segment;
-          for_each_piece(block, plan.rows, [&](Index first, Index rows) {
-            if (plan.pack_a) {
-              segment.a = packed_a + first * steps;
-              task.a_stride = 1;
-              task.a_step = rows;
-            } else {
-              segment.a = left + first * a.stride(0);
-              task.a_stride = a.stride(0);
-              task.a_step = a.stride(1);
-            }
-            task.c = c.data() + (m0 + first) * c.stride(0) + n0 + j;
-            tile_function<T>(rows, vectors)(task);
-          });
+          task.c = c.data() + first * c.stride(0) + n0 + j;
+          run_tile(rows, vectors, task);
         }
-      }
+      });
     }
   }
 }
+
+/// Most rows of a narrow product: their sums, a row of b and a mask stay in registers.
+inline constexpr int kNarrowRows = simd::kRegisters >= 32 ? 16 : 12;
+/// Whether part of a vector is loaded as quickly as a whole one.
+template <class T>
+inline constexpr bool kNarrow = simd::kWidth<T> * sizeof(T) >= 32;
+
+/// A product of so few columns that one vector holds them: b is read where it lies. A small product takes as long as the
+/// decisions before it, so here there are none.
+template <class T, int rows>
+void narrow_tile(const T* a, Index a_stride, Index a_step, const T* b, Index b_step, Index n, Index k, T* c, Index c_stride,
+                 bool add) {
+  using V = simd::Batch<T>;
+  V sum[rows];
+  FOVEA_UNROLL
+  for (int r = 0; r < rows; ++r) sum[r] = add ? simd::load_partial(c + r * c_stride, n) : simd::zero<T>();
+  constexpr int groups = (rows + 2) / 3;
+  const T* FOVEA_RESTRICT left[groups];
+  FOVEA_UNROLL
+  for (int g = 0; g < groups; ++g) left[g] = a + 3 * g * a_stride;
+  for (Index i = 0; i < k; ++i) {
+    const V right = simd::load_partial(b, n);
+    FOVEA_UNROLL
+    for (int r = 0; r < rows; ++r) sum[r] = simd::fma(simd::broadcast(left[r / 3][(r % 3) * a_stride]), right, sum[r]);
+    FOVEA_UNROLL
+    for (int g = 0; g < groups; ++g) left[g] += a_step;
+    b += b_step;
+  }
+  FOVEA_UNROLL
+  for (int r = 0; r < rows; ++r) simd::store_partial(c + r * c_stride, n, sum[r]);
+}
+
+template <class T>
+using NarrowFunction = void (*)(const T*, Index, Index, const T*, Index, Index, Index, T*, Index, bool);
+template <class T>
+inline constexpr auto kNarrowTiles = []<int... r>(std::integer_sequence<int, r...>) {
+  return std::array<NarrowFunction<T>, sizeof...(r)>{&narrow_tile<T, r + 1>...};
+}
+(std::make_integer_sequence<int, kNarrowRows>{});
 
 /// Whether dot products, with a reduction for every result, beat packing a transposed b for so few rows.
 template <class T>
@@ -503,30 +586,13 @@ template <class T>
   return (rows <= 4 && k >= simd::kWidth<T>) || (rows <= 12 && k >= 16 * simd::kWidth<T>);
 }
 
-}  // namespace detail
-
-/// Elements of workspace that gemm needs for any m x k by k x n product, whatever the strides.
+/// The general product, after its checks.
 template <class T>
-[[nodiscard]] Index gemm_workspace(Index m, Index n, Index k) {
-  return std::max(detail::GemmPlan<T>(m, n, k, false, false).size(), detail::GemmPlan<T>(n, m, k, false, false).size());
-}
-
-/// c = a b + beta c, for a of m x k, b of k x n, c of m x n; beta is 0 (c is overwritten, whatever was there) or 1.
-/// Any strides of a and b: a transposed operand is the view with its axes swapped. c must be contiguous along one axis, and
-/// must not overlap a or b. `workspace`: at least gemm_workspace<T>(m, n, k) contiguous elements, any contents.
-/// Throws Error where the extents do not fit, the workspace is too small, or beta is neither 0 nor 1.
-template <class T>
-void gemm(View<const std::type_identity_t<T>, 2> a, View<const std::type_identity_t<T>, 2> b, View<T, 2> c,
-          std::type_identity_t<T> beta, View<std::type_identity_t<T>, 1> workspace) {
+void any_gemm(View<const T, 2> a, View<const T, 2> b, View<T, 2> c, bool add, View<T, 1> workspace) {
   const Index m = c.extent(0);
   const Index n = c.extent(1);
   const Index k = a.extent(1);
-  require(a.extent(0) == m && b.extent(1) == n && b.extent(0) == k, "gemm: a of ", m, "x", k, " and b of ", k, "x", n,
-          " expected for c of ", m, "x", n, ", a of ", a.extent(0), "x", a.extent(1), " and b of ", b.extent(0), "x",
-          b.extent(1), " came");
-  require(beta == T(0) || beta == T(1), "gemm: beta of 0 or 1 expected, ", beta, " came");
   if (m == 0 || n == 0) return;
-  const bool add = beta == T(1);
   if (k == 0) {
     if (!add) {
       for (Index i = 0; i < m; ++i) {
@@ -545,27 +611,61 @@ void gemm(View<const std::type_identity_t<T>, 2> a, View<const std::type_identit
   // Few rows against a b that is contiguous along the inner dimension (or the mirror image of that): dot products.
   const bool inner_a = a.stride(1) == 1 || k == 1;
   const bool inner_b = b.stride(0) == 1 || k == 1;
-  if (inner_a && inner_b && !(m == 1 && b.stride(1) == 1) && detail::prefer_dots<T>(std::min(m, n), k)) {
+  if (inner_a && inner_b && !(m == 1 && b.stride(1) == 1) && prefer_dots<T>(std::min(m, n), k)) {
     if (m <= n) {
-      detail::dot_product_gemm<T>(a, b, c, add);
+      dot_product_gemm<T>(a, b, c, add);
     } else {
-      detail::dot_product_gemm<T>(swap_axes(b), swap_axes(a), swap_axes(c), add);
+      dot_product_gemm<T>(swap_axes(b), swap_axes(a), swap_axes(c), add);
     }
     return;
   }
   if (m == 1 && c_is_rows && (b.stride(1) == 1 || n == 1)) {
-    detail::row_times_matrix(a.data(), a.stride(1), b.data(), b.stride(0), n, k, c.data(), add);
+    row_times_matrix(a.data(), a.stride(1), b.data(), b.stride(0), n, k, c.data(), add);
     return;
   }
   if (n == 1 && a.stride(0) == 1 && c.stride(0) == 1) {
-    detail::row_times_matrix(b.data(), b.stride(0), a.data(), a.stride(1), m, k, c.data(), add);
+    row_times_matrix(b.data(), b.stride(0), a.data(), a.stride(1), m, k, c.data(), add);
     return;
   }
   if (c.stride(1) == 1 || (n == 1 && c.stride(0) != 1)) {
-    detail::blocked_gemm<T>(a, b, c, add, workspace);
+    blocked_gemm<T>(a, b, c, add, workspace);
   } else {
-    detail::blocked_gemm<T>(swap_axes(b), swap_axes(a), swap_axes(c), add, workspace);
+    blocked_gemm<T>(swap_axes(b), swap_axes(a), swap_axes(c), add, workspace);
   }
+}
+
+}  // namespace detail
+
+/// Elements of workspace that gemm needs for any m x k by k x n product, whatever the strides.
+template <class T>
+[[nodiscard]] Index gemm_workspace(Index m, Index n, Index k) {
+  return std::max(detail::GemmPlan<T>(m, n, k, false, 0).size(), detail::GemmPlan<T>(n, m, k, false, 0).size());
+}
+
+/// c = a b + beta c, for a of m x k, b of k x n, c of m x n; beta is 0 (c is overwritten, whatever was there) or 1.
+/// Any strides of a and b: a transposed operand is the view with its axes swapped. c must be contiguous along one axis, and
+/// must not overlap a or b. `workspace`: at least gemm_workspace<T>(m, n, k) contiguous elements, any contents.
+/// Throws Error where the extents do not fit, the workspace is too small for a product that needs it, or beta is neither 0
+/// nor 1.
+template <class T>
+FOVEA_ALWAYS_INLINE void gemm(const View<const std::type_identity_t<T>, 2>& a, const View<const std::type_identity_t<T>, 2>& b,
+                              const View<T, 2>& c, std::type_identity_t<T> beta,
+                              const View<std::type_identity_t<T>, 1>& workspace) {
+  const Index m = c.extent(0);
+  const Index n = c.extent(1);
+  const Index k = a.extent(1);
+  require(a.extent(0) == m && b.extent(1) == n && b.extent(0) == k, "gemm: a of ", m, "x", k, " and b of ", k, "x", n,
+          " expected for c of ", m, "x", n, ", a of ", a.extent(0), "x", a.extent(1), " and b of ", b.extent(0), "x",
+          b.extent(1), " came");
+  require(beta == T(0) || beta == T(1), "gemm: beta of 0 or 1 expected, ", beta, " came");
+  if constexpr (detail::kNarrow<T>) {
+    if (n > 1 && n <= simd::kWidth<T> && m > 1 && m <= detail::kNarrowRows && b.stride(1) == 1 && c.stride(1) == 1) {
+      detail::kNarrowTiles<T>[static_cast<std::size_t>(m - 1)](a.data(), a.stride(0), a.stride(1), b.data(), b.stride(0), n, k,
+                                                               c.data(), c.stride(0), beta == T(1));
+      return;
+    }
+  }
+  detail::any_gemm<T>(a, b, c, beta == T(1), workspace);
 }
 
 }  // namespace kernel

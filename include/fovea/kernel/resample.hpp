@@ -11,6 +11,16 @@
 /// Memory and time depend on the output only, never on the size of the source. Nothing allocates; a column table of a few KiB
 /// lies on the stack.
 ///
+/// Cost: a value takes four pixels and 6 fused operations, with its slopes 14. In the caches 0.6 ns, with slopes 1.0: bound by
+/// the loads of the pixels (a gather brings one to two a cycle; pixels of three floats are loaded whole instead). In an image
+/// of 50 to 150 MB, each glimpse elsewhere, misses decide: samples further apart than a line take two lines of memory each (2.6
+/// for three floats), 5 and 12 ns a sample, which is the 16 outstanding misses of a core over the latency of memory (float,
+/// AVX-512 at about 3 GHz, bench/peers/glimpse.cpp). So a tape keeps slopes (`resample_with_slopes`), for 8 bytes a value,
+/// rather than read the pixels again; and rows are asked for one ahead, which is worth a tenth. A general matrix goes
+/// one sample at a time: 8 ns a value, 12 its gradient.
+/// Accuracy: within 2e-6 of the range of the pixels (float) and 1e-13 (double) of a read in double; slopes within four times
+/// that (tests/kernel/resample.cpp).
+///
 /// Out of the image: zeros (as if the image went on in black), border (the nearest pixel), reflection (mirrored about the outer
 /// edge of the outer pixels, or about their centres where align_corners is set), each as torch's grid_sample has it. Any
 /// coordinate is safe, infinities and NaN included. Derivatives are those of the function computed, almost everywhere: where a
@@ -153,50 +163,80 @@ enum class Access : std::uint8_t {
   any,         ///< one by one, any strides
   adjacent,    ///< by gathers that bring both neighbours: words of bytes, or pairs of floats
   separate,    ///< by gathers, one for each neighbour
+  pixels,      ///< by loads of whole pixels of three floats, packed: three quarters of a vector at a time
   contiguous,  ///< by plain loads: channels are a multiple of the vector's width
 };
+
+/// Calls `body(at)` at every vector (or element) of a piece of `count` entries; at.load and at.store as in for_each_batch.
+template <class T>
+struct ScalarAt {
+  Index i;
+  [[nodiscard]] FOVEA_ALWAYS_INLINE T load(const T* p) const { return p[i]; }
+  FOVEA_ALWAYS_INLINE void store(T* p, T v) const { p[i] = v; }
+};
+template <class T, bool vector, class Body>
+FOVEA_ALWAYS_INLINE void for_each(Index count, Body&& body) {
+  if constexpr (vector) {
+    simd::for_each_batch<T>(count, body);
+  } else {
+    for (Index i = 0; i < count; ++i) body(ScalarAt<T>{i});
+  }
+}
 
 /// The column weights of a piece of an output row, flattened over columns and channels, and the reads they belong to. Entries
 /// behind `count`, up to a whole vector, have weight 0 and read the row's first pixel.
 template <class P, class T, Access access>
 class Columns {
  public:
-  static constexpr Index capacity = 256;
+  static constexpr Index capacity = access == Access::pixels ? 252 : 256;
   static constexpr bool vector = access != Access::any;
-  static constexpr Index lanes = vector ? simd::kWidth<T> : 1;
+  /// Entries worked on at a time.
+  static constexpr Index lanes = !vector ? 1 : access == Access::pixels ? simd::kWidth<T> / 4 * 3 : simd::kWidth<T>;
   static_assert(capacity % lanes == 0);
   using V = std::conditional_t<vector, simd::Batch<T>, T>;
 
   /// Entries [first, first + capacity) of the flattened row of `total`.
-  void fill(const View<const P, 3>& source, const AxisReader& axis, Index first, Index total) noexcept {
+  void fill(const View<const P, 3>& source, const AxisReader& axis, Index first, Index total, double slope_scale = 1) noexcept {
     const Index width = source.extent(1);
     const Index channels = source.extent(2);
     count_ = std::min(capacity, total - first);
     Index column = first / channels;
     Index channel = first % channels;
     Index entry = 0;
+    line_count_ = 0;
     while (entry < count_) {
       const AxisTap tap = axis[column++];
       const Index left = tap.index * source.stride(1);
       const Index right = std::min(tap.index + 1, width - 1) * source.stride(1);
+      if constexpr (vector) {
+        constexpr Index line = kAlignment / static_cast<Index>(sizeof(P));
+        for (const Index pixel : {left, right + channels - 1}) {
+          if (line_count_ == 0 || pixel / line != lines_[static_cast<std::size_t>(line_count_ - 1)] / line) {
+            if (line_count_ < 256) lines_[static_cast<std::size_t>(line_count_++)] = static_cast<std::int32_t>(pixel);
+          }
+        }
+      }
       for (; channel < channels && entry < count_; ++channel, ++entry) {
         const auto at = static_cast<std::size_t>(entry);
         place(at, left + channel * source.stride(2), right + channel * source.stride(2), width * channels);
-        weight0_[at] = static_cast<T>(tap.weight0);
-        weight1_[at] = static_cast<T>(tap.weight1);
-        slope0_[at] = static_cast<T>(tap.slope0);
-        slope1_[at] = static_cast<T>(tap.slope1);
+        weigh(at, {tap.index, tap.weight0, tap.weight1, tap.slope0 * slope_scale, tap.slope1 * slope_scale});
       }
       channel = 0;
     }
     for (; entry % lanes != 0; ++entry) {
       const auto at = static_cast<std::size_t>(entry);
       place(at, 0, 0, width * channels);
-      weight0_[at] = weight1_[at] = slope0_[at] = slope1_[at] = T(0);
+      weigh(at, {0, 0, 0, 0, 0});
     }
   }
 
   [[nodiscard]] Index count() const noexcept { return count_; }
+  /// Asks for what will be read of a row.
+  FOVEA_ALWAYS_INLINE void prefetch(const P* row) const {
+    if constexpr (vector) {
+      for (Index k = 0; k < line_count_; ++k) __builtin_prefetch(row + lines_[static_cast<std::size_t>(k)]);
+    }
+  }
   [[nodiscard]] FOVEA_ALWAYS_INLINE V weight0(Index m) const { return value(weight0_, m); }
   [[nodiscard]] FOVEA_ALWAYS_INLINE V weight1(Index m) const { return value(weight1_, m); }
   [[nodiscard]] FOVEA_ALWAYS_INLINE V slope0(Index m) const { return value(slope0_, m); }
@@ -205,6 +245,15 @@ class Columns {
   struct Pair {
     V left, right;
   };
+  /// Calls `body(at)` for the pieces of a row: at.i, at.load and at.store as in for_each_batch.
+  template <class Body>
+  FOVEA_ALWAYS_INLINE void for_each(Body&& body) const {
+    if constexpr (access == Access::pixels) {
+      for (Index m = 0; m < count_; m += lanes) body(simd::PartialBatch<T>{m, std::min(lanes, count_ - m)});
+    } else {
+      detail::for_each<T, vector>(count_, body);
+    }
+  }
   /// The two neighbours of entries m, m + 1, ... in a source row.
   [[nodiscard]] FOVEA_ALWAYS_INLINE Pair read(const P* row, Index m) const {
     const auto at = static_cast<std::size_t>(m);
@@ -214,7 +263,10 @@ class Columns {
       return {simd::load_convert<T>(row + offset0_[at]), simd::load_convert<T>(row + offset1_[at])};
     } else {
 #if defined(__AVX2__)
-      if constexpr (std::is_same_v<P, float> && access == Access::adjacent) {
+      if constexpr (access == Access::pixels) {
+        const FloatPairs pairs = load_rgb_pairs(row, &offset0_[at / 3]);
+        return {pairs.first, pairs.second};
+      } else if constexpr (std::is_same_v<P, float> && access == Access::adjacent) {
         const FloatPairs pairs = gather_pairs(row, load_words(&offset0_[at]));
         return {pairs.first, pairs.second};
       } else if constexpr (std::is_same_v<P, float>) {
@@ -230,15 +282,27 @@ class Columns {
   }
 
  private:
-  static constexpr bool gathers = access == Access::adjacent || access == Access::separate;
+  static constexpr bool gathers = access == Access::adjacent || access == Access::separate || access == Access::pixels;
   using Offset = std::conditional_t<gathers, std::int32_t, Index>;
-  using Shifts = std::array<std::int32_t, gathers && !std::is_same_v<P, float> ? static_cast<std::size_t>(capacity) : 0>;
+  using Shifts = std::array<std::int32_t, gathers && !std::is_same_v<P, float> ? 256 : 0>;
   template <class U>
-  using Table = std::array<U, static_cast<std::size_t>(capacity)>;
+  using Table = std::array<U, 256>;
+  /// Weights start a vector with each step, also where that has fewer entries.
+  using Weights = std::array<T, static_cast<std::size_t>(capacity / lanes * (vector ? simd::kWidth<T> : 1))>;
+  [[nodiscard]] static FOVEA_ALWAYS_INLINE Index slot(Index m) noexcept {
+    return access == Access::pixels ? m / lanes * simd::kWidth<T> + m % lanes : m;
+  }
+  FOVEA_ALWAYS_INLINE void weigh(std::size_t entry, const AxisTap& tap) noexcept {
+    const auto at = static_cast<std::size_t>(slot(static_cast<Index>(entry)));
+    weight0_[at] = static_cast<T>(tap.weight0);
+    weight1_[at] = static_cast<T>(tap.weight1);
+    slope0_[at] = static_cast<T>(tap.slope0);
+    slope1_[at] = static_cast<T>(tap.slope1);
+  }
 
-  [[nodiscard]] FOVEA_ALWAYS_INLINE static V value(const Table<T>& table, Index m) {
+  [[nodiscard]] FOVEA_ALWAYS_INLINE static V value(const Weights& table, Index m) {
     if constexpr (vector) {
-      return simd::load_aligned(table.data() + m);
+      return simd::load_aligned(table.data() + slot(m));
     } else {
       return table[static_cast<std::size_t>(m)];
     }
@@ -249,6 +313,8 @@ class Columns {
     if constexpr (!gathers) {
       offset0_[at] = left;
       offset1_[at] = right;
+    } else if constexpr (access == Access::pixels) {
+      if (at % 3 == 0) offset0_[at / 3] = static_cast<std::int32_t>(left);
     } else if constexpr (std::is_same_v<P, float>) {
       offset0_[at] = static_cast<std::int32_t>(left * 4);
       offset1_[at] = static_cast<std::int32_t>(right * 4);
@@ -266,14 +332,16 @@ class Columns {
   }
 
   Index count_ = 0;
+  Index line_count_ = 0;
+  Table<std::int32_t> lines_;
   alignas(kAlignment) Table<Offset> offset0_;
   alignas(kAlignment) Table<Offset> offset1_;
   alignas(kAlignment) Shifts shift0_;
   alignas(kAlignment) Shifts shift1_;
-  alignas(kAlignment) Table<T> weight0_;
-  alignas(kAlignment) Table<T> weight1_;
-  alignas(kAlignment) Table<T> slope0_;
-  alignas(kAlignment) Table<T> slope1_;
+  alignas(kAlignment) Weights weight0_{};
+  alignas(kAlignment) Weights weight1_{};
+  alignas(kAlignment) Weights slope0_{};
+  alignas(kAlignment) Weights slope1_{};
 };
 
 /// True where the elements of each row of an HWC array lie one behind the other.
@@ -305,6 +373,10 @@ FOVEA_ALWAYS_INLINE void with_columns(const View<const P, 3>& source, Body&& bod
           Columns<P, T, Access::adjacent> columns;
           return body(columns);
         }
+        if (channels == 3 && source.extent(1) >= 2) {
+          Columns<P, T, Access::pixels> columns;
+          return body(columns);
+        }
       }
       Columns<P, T, Access::separate> columns;
       return body(columns);
@@ -325,28 +397,13 @@ struct RowTap {
 };
 
 template <class T, class P>
-[[nodiscard]] RowTap<P, T> row_tap(const View<const P, 3>& source, const AxisReader& axis, Index row, double scale) noexcept {
+[[nodiscard]] FOVEA_ALWAYS_INLINE RowTap<P, T> row_tap(const View<const P, 3>& source, const AxisReader& axis, Index row,
+                                                       double scale) noexcept {
   const AxisTap tap = axis[row];
   const Index below = std::min(tap.index + 1, source.extent(0) - 1);
   return {source.data() + tap.index * source.stride(0), source.data() + below * source.stride(0),
           static_cast<T>(tap.weight0 * scale),          static_cast<T>(tap.weight1 * scale),
           static_cast<T>(tap.slope0 * scale),           static_cast<T>(tap.slope1 * scale)};
-}
-
-/// Calls `body(at)` at every vector (or element) of a piece of `count` entries; at.load and at.store as in for_each_batch.
-template <class T>
-struct ScalarAt {
-  Index i;
-  [[nodiscard]] FOVEA_ALWAYS_INLINE T load(const T* p) const { return p[i]; }
-  FOVEA_ALWAYS_INLINE void store(T* p, T v) const { p[i] = v; }
-};
-template <class T, bool vector, class Body>
-FOVEA_ALWAYS_INLINE void for_each(Index count, Body&& body) {
-  if constexpr (vector) {
-    simd::for_each_batch<T>(count, body);
-  } else {
-    for (Index i = 0; i < count; ++i) body(ScalarAt<T>{i});
-  }
 }
 
 /// A piece [first, first + count) of the flattened row of an HWC array of any strides.
@@ -381,23 +438,27 @@ void resample(View<P, 3> source_view, SampleAxis rows, SampleAxis columns, Resam
   const detail::AxisReader column_axis(columns, out.extent(1), source.extent(1), options);
   detail::with_columns<T>(source, [&]<class Table>(Table& table) {
     using V = typename Table::V;
-    alignas(kAlignment) std::array<T, static_cast<std::size_t>(Table::capacity)> buffer;
+    const V factor(static_cast<T>(scale));
+    alignas(kAlignment) std::array<T, 256> buffer;
     for (Index first = 0; first < total; first += Table::capacity) {
       table.fill(source, column_axis, first, total);
       for (Index i = 0; i < out.extent(0); ++i) {
-        const auto tap = detail::row_tap<T>(source, row_axis, i, scale * kPixelScale<Plain>);
+        const auto tap = detail::row_tap<T>(source, row_axis, i, kPixelScale<Plain>);
         const V upper(tap.weight0);
         const V lower(tap.weight1);
         T* to = dense ? out.data() + i * out.stride(0) + first : buffer.data();
         const auto write = [&](auto add) {
-          detail::for_each<T, Table::vector>(table.count(), [&](auto at) {
+          table.for_each([&](auto at) {
             const auto row0 = table.read(tap.row0, at.i);
             const auto row1 = table.read(tap.row1, at.i);
             const V left = simd::fma(lower, row1.left, upper * row0.left);
             const V right = simd::fma(lower, row1.right, upper * row0.right);
-            V value = simd::fma(table.weight1(at.i), right, table.weight0(at.i) * left);
-            if constexpr (add) value = value + at.load(to);
-            at.store(to, value);
+            const V value = simd::fma(table.weight1(at.i), right, table.weight0(at.i) * left);
+            if constexpr (add) {
+              at.store(to, simd::fma(factor, value, at.load(to)));
+            } else {
+              at.store(to, factor * value);
+            }
           });
         };
         if (accumulate && dense) {
@@ -436,8 +497,8 @@ template <class G, class P>
   ResampleGradient gradient;
   detail::with_columns<T>(source, [&]<class Table>(Table& table) {
     using V = typename Table::V;
-    alignas(kAlignment) std::array<T, static_cast<std::size_t>(Table::capacity)> buffer;
-    alignas(kAlignment) std::array<T, static_cast<std::size_t>(Table::capacity)> column_sums;
+    alignas(kAlignment) std::array<T, 256> buffer;
+    alignas(kAlignment) std::array<T, 256> column_sums;
     for (Index first = 0; first < total; first += Table::capacity) {
       table.fill(source, column_axis, first, total);
       for (Index start = 0; start < height; start += block) {
@@ -457,7 +518,7 @@ template <class G, class P>
           const V lower_slope(tap.slope1);
           V row_sum(T(0));
           V dot(T(0));
-          detail::for_each<T, Table::vector>(table.count(), [&](auto at) {
+          table.for_each([&](auto at) {
             const V g = at.load(g_row);
             const auto row0 = table.read(tap.row0, at.i);
             const auto row1 = table.read(tap.row1, at.i);
@@ -493,6 +554,157 @@ template <class G, class P>
       }
     }
   });
+  return gradient;
+}
+
+/// What a read leaves behind for its gradient: {h, w, C} each, rows dense. Empty `mix`: not wanted.
+template <class T>
+struct ResampleSlopes {
+  View<T, 3> rows;     ///< d value / d row coordinate
+  View<T, 3> columns;  ///< d value / d column coordinate
+  View<T, 3> mix;      ///< the value itself
+};
+/// What they and the value are multiplied by.
+struct ResampleScales {
+  double value = 1;
+  double rows = 1;
+  double columns = 1;
+  double mix = 1;
+};
+
+/// `resample` that also writes (or adds) the slopes of all values: every pixel is read once for a value and its gradient, which
+/// is what it costs in an image larger than the caches. Rows of `out` dense.
+template <class P, std::floating_point T>
+  requires Pixel<std::remove_const_t<P>>
+void resample_with_slopes(View<P, 3> source_view, SampleAxis rows, SampleAxis columns, ResampleOptions options, View<T, 3> out,
+                          const ResampleSlopes<std::type_identity_t<T>>& slopes, const ResampleScales& scales = {},
+                          bool accumulate = false) noexcept {
+  using Plain = std::remove_const_t<P>;
+  const View<const Plain, 3> source(source_view);
+  FOVEA_ASSERT(source.extent(0) >= 1 && source.extent(1) >= 1 && source.extent(2) == out.extent(2));
+  FOVEA_ASSERT(detail::has_dense_rows(out) && detail::has_dense_rows(slopes.rows) && detail::has_dense_rows(slopes.columns));
+  const Index total = out.extent(1) * out.extent(2);
+  const detail::AxisReader row_axis(rows, out.extent(0), source.extent(0), options);
+  const detail::AxisReader column_axis(columns, out.extent(1), source.extent(1), options);
+  detail::with_columns<T>(source, [&]<class Table>(Table& table) {
+    using V = typename Table::V;
+    const V value_scale(static_cast<T>(scales.value));
+    const V mix_scale(static_cast<T>(scales.mix));
+    for (Index first = 0; first < total; first += Table::capacity) {
+      table.fill(source, column_axis, first, total, scales.columns);
+      for (Index i = 0; i < out.extent(0); ++i) {
+        const auto tap = detail::row_tap<T>(source, row_axis, i, kPixelScale<Plain>);
+        const V upper(tap.weight0);
+        const V lower(tap.weight1);
+        const V upper_slope(static_cast<T>(scales.rows) * tap.slope0);
+        const V lower_slope(static_cast<T>(scales.rows) * tap.slope1);
+        T* to = out.data() + i * out.stride(0) + first;
+        T* to_rows = slopes.rows.data() + i * slopes.rows.stride(0) + first;
+        T* to_columns = slopes.columns.data() + i * slopes.columns.stride(0) + first;
+        T* to_mix = slopes.mix.data() ? slopes.mix.data() + i * slopes.mix.stride(0) + first : nullptr;
+        if (i + 1 < out.extent(0)) {
+          const auto next = detail::row_tap<T>(source, row_axis, i + 1, 1);
+          if (next.row0 != tap.row1) table.prefetch(next.row0);
+          table.prefetch(next.row1);
+        }
+        const auto write = [&](auto add, auto mix) {
+          table.for_each([&](auto at) {
+            const auto row0 = table.read(tap.row0, at.i);
+            const auto row1 = table.read(tap.row1, at.i);
+            const V weight0 = table.weight0(at.i);
+            const V weight1 = table.weight1(at.i);
+            const V left = simd::fma(lower, row1.left, upper * row0.left);
+            const V right = simd::fma(lower, row1.right, upper * row0.right);
+            const V d_left = simd::fma(lower_slope, row1.left, upper_slope * row0.left);
+            const V d_right = simd::fma(lower_slope, row1.right, upper_slope * row0.right);
+            const V value = simd::fma(weight1, right, weight0 * left);
+            const V d_row = simd::fma(weight1, d_right, weight0 * d_left);
+            const V d_column = simd::fma(table.slope1(at.i), right, table.slope0(at.i) * left);
+            if constexpr (add) {
+              const auto put = [&](T* p, const V& factor, const V& v) { at.store(p, simd::fma(factor, v, at.load(p))); };
+              const V one(T(1));
+              put(to, value_scale, value);
+              put(to_rows, one, d_row);
+              put(to_columns, one, d_column);
+              if constexpr (mix) put(to_mix, mix_scale, value);
+            } else {
+              at.store(to, value_scale * value);
+              at.store(to_rows, d_row);
+              at.store(to_columns, d_column);
+              if constexpr (mix) at.store(to_mix, mix_scale * value);
+            }
+          });
+        };
+        if (to_mix == nullptr) {
+          accumulate ? write(std::true_type{}, std::false_type{}) : write(std::false_type{}, std::false_type{});
+        } else {
+          accumulate ? write(std::true_type{}, std::true_type{}) : write(std::false_type{}, std::true_type{});
+        }
+      }
+    }
+  });
+}
+
+/// The gradient of a read from its slopes: as `resample_backward`, each part by the scale its slopes were written with. No
+/// pixel is read again. All rows dense; dot is 0 where there is no `mix`.
+template <class G>
+  requires std::floating_point<std::remove_const_t<G>>
+[[nodiscard]] ResampleGradient resample_backward(View<G, 3> d_out,
+                                                 const ResampleSlopes<std::remove_const_t<G>>& slopes) noexcept {
+  using T = std::remove_const_t<G>;
+  using V = simd::Batch<T>;
+  constexpr Index piece = 256;
+  constexpr Index block = 16;  // rows that are added in T
+  FOVEA_ASSERT(detail::has_dense_rows(d_out));
+  const Index channels = d_out.extent(2);
+  const Index height = d_out.extent(0);
+  const Index total = d_out.extent(1) * channels;
+  ResampleGradient gradient;
+  for (Index first = 0; first < total; first += piece) {
+    const Index count = std::min(piece, total - first);
+    alignas(kAlignment) std::array<T, static_cast<std::size_t>(piece)> column;  // of each entry, counted from the piece's first
+    const Index first_column = first / channels;
+    Index channel = first % channels;
+    Index number = 0;
+    for (Index m = 0; m < count; ++m) {
+      column[static_cast<std::size_t>(m)] = static_cast<T>(number);
+      if (++channel == channels) {
+        channel = 0;
+        ++number;
+      }
+    }
+    for (Index start = 0; start < height; start += block) {
+      V row_sum(T(0));
+      V row_step(T(0));
+      V column_sum(T(0));
+      V column_step(T(0));
+      V dot(T(0));
+      for (Index i = start; i < std::min(height, start + block); ++i) {
+        const T* g = d_out.data() + i * d_out.stride(0) + first;
+        const T* d_row = slopes.rows.data() + i * slopes.rows.stride(0) + first;
+        const T* d_column = slopes.columns.data() + i * slopes.columns.stride(0) + first;
+        const T* value = slopes.mix.data() ? slopes.mix.data() + i * slopes.mix.stride(0) + first : nullptr;
+        V row(T(0));
+        simd::for_each_batch<T>(count, [&](auto at) {
+          const V d = at.load(g);
+          row = simd::fma(d, at.load(d_row), row);
+          const V across = d * at.load(d_column);
+          column_sum = column_sum + across;
+          column_step = simd::fma(across, at.load(column.data()), column_step);
+          if (value != nullptr) dot = simd::fma(d, at.load(value), dot);
+        });
+        row_sum = row_sum + row;
+        row_step = simd::fma(row, V(static_cast<T>(i - start)), row_step);
+      }
+      const auto down = static_cast<double>(simd::reduce_add(row_sum));
+      const auto across = static_cast<double>(simd::reduce_add(column_sum));
+      gradient.rows.origin += down;
+      gradient.rows.step += static_cast<double>(simd::reduce_add(row_step)) + static_cast<double>(start) * down;
+      gradient.columns.origin += across;
+      gradient.columns.step += static_cast<double>(simd::reduce_add(column_step)) + static_cast<double>(first_column) * across;
+      gradient.dot += static_cast<double>(simd::reduce_add(dot));
+    }
+  }
   return gradient;
 }
 

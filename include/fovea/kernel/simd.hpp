@@ -214,6 +214,16 @@ template <class To = float, class From>
 
 // ---------------------------------------------------------------------------------------------- arithmetic
 
+/// Asks for the cache line of `p`, which need not exist: all the way (level 1), or as far as the second cache (level 2).
+template <int level = 1, class T>
+FOVEA_ALWAYS_INLINE void prefetch(const T* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p, 0, level == 1 ? 3 : 2);
+#else
+  (void)p;
+#endif
+}
+
 /// a * b + c, rounded once where the processor can (not on SSE: there twice).
 template <class T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE Batch<T> fma(const Batch<T>& a, const Batch<T>& b, const Batch<T>& c) {
@@ -222,6 +232,12 @@ template <class T>
     return Batch<T>(_mm512_fmadd_ps(a, b, c));
   } else if constexpr (detail::kAvx512 && std::is_same_v<T, double>) {
     return Batch<T>(_mm512_fmadd_pd(a, b, c));
+  } else
+#elif defined(__aarch64__)
+  if constexpr (std::is_same_v<T, float>) {
+    return Batch<T>(vfmaq_f32(c, a, b));
+  } else if constexpr (std::is_same_v<T, double>) {
+    return Batch<T>(vfmaq_f64(c, a, b));
   } else
 #endif
   {
@@ -236,6 +252,12 @@ template <class T>
     return Batch<T>(_mm512_fnmadd_ps(a, b, c));
   } else if constexpr (detail::kAvx512 && std::is_same_v<T, double>) {
     return Batch<T>(_mm512_fnmadd_pd(a, b, c));
+  } else
+#elif defined(__aarch64__)
+  if constexpr (std::is_same_v<T, float>) {
+    return Batch<T>(vfmsq_f32(c, a, b));
+  } else if constexpr (std::is_same_v<T, double>) {
+    return Batch<T>(vfmsq_f64(c, a, b));
   } else
 #endif
   {

@@ -108,6 +108,33 @@ template <Context C>
   }
   return z;
 }
+
+namespace detail {
+template <Context C, class F>
+[[nodiscard]] VarOf<C> add_activate(C& context, VarOf<C> x, VarOf<C> y, F f) {
+  using T = typename C::Scalar;
+  require_shape("add_activate", "a second operand", y, x.shape);
+  const VarOf<C> z = output(context, x.shape, x, y);
+  kernel::add_activate<T>(x.values(), y.values(), z.mutable_values(), f);
+  if (z.gradient) {
+    context.record([=] {
+      kernel::add_activate_backward<T>(z.gradients(), z.values(), x.gradient ? x.gradients() : View<T, 1>(),
+                                       y.gradient ? y.gradients() : View<T, 1>(), f);
+    });
+  }
+  return z;
+}
+}  // namespace detail
+
+/// activate(x + y), in one pass for ReLU and ELU.
+template <Context C>
+[[nodiscard]] VarOf<C> add_activate(C& context, Activation activation, VarOf<C> x, VarOf<C> y) {
+  switch (activation) {
+    case Activation::relu: return detail::add_activate(context, x, y, kernel::Relu{});
+    case Activation::elu: return detail::add_activate(context, x, y, kernel::Elu{});
+    default: return activate(context, activation, add(context, x, y));
+  }
+}
 /// x - y.
 template <Context C>
 [[nodiscard]] VarOf<C> subtract(C& context, VarOf<C> x, VarOf<C> y) {

@@ -15,4 +15,6 @@
 #include <fovea/nn/recurrent.hpp>
 #include <fovea/nn/reshape.hpp>
 #include <fovea/nn/residual.hpp>
+#include <fovea/nn/resize.hpp>
 #include <fovea/nn/sequential.hpp>
+#include <fovea/nn/stack.hpp>

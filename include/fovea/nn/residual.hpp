@@ -36,13 +36,12 @@ class Residual {
     return context.scope([&] {
       // Each scope gives back, in an Inference, all but what its last line needs.
       const VarOf<C> inner = context.scope([&] {
-        const VarOf<C> half =
-            context.scope([&] { return activate(context, activation_, norm1_(context, conv1_(context, x))); });
+        const VarOf<C> half = context.scope([&] { return norm1_(context, conv1_(context, x)); });
         return norm2_(context, conv2_(context, half));
       });
       const VarOf<C> shortcut =
           shortcut_ ? context.scope([&] { return shortcut_->norm(context, shortcut_->conv(context, x)); }) : x;
-      return activate(context, activation_, add(context, inner, shortcut));
+      return add_activate(context, activation_, inner, shortcut);
     });
   }
 
@@ -63,7 +62,7 @@ class Residual {
            const ResidualOptions& options)
       : activation_(options.activation),
         conv1_(layout, "conv1", inputs, outputs, {.kernel = 3, .stride = options.stride, .padding = 1, .bias = false}),
-        norm1_(layout, "norm1", outputs, options.groups),
+        norm1_(layout, "norm1", outputs, options.groups, kGroupNormEpsilon, options.activation),
         conv2_(layout, "conv2", outputs, outputs, {.kernel = 3, .stride = 1, .padding = 1, .bias = false}),
         norm2_(layout, "norm2", outputs, options.groups) {
     if (options.stride != 1 || inputs != outputs) {
