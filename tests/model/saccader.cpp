@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "support/smooth_pictures.hpp"
 #include "support/worst_gradient.hpp"
 #include <fovea/core/gradient_check.hpp>
-#include <fovea/image/pyramid.hpp>
 #include <fovea/model/saccader.hpp>
 
 #include <doctest/doctest.h>
@@ -9,12 +9,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
-#include <span>
 #include <string>
-#include <vector>
 
 using namespace fovea;
+using fovea_test::Pictures;
+using fovea_test::proxies;
 using model::BasicSaccader;
 using model::Gaze;
 using model::Looking;
@@ -33,41 +34,6 @@ SaccaderOptions tiny() {
   o.location_features = 4;
   o.scale = 0.5;
   return o;
-}
-
-/// Smooth pictures (so that derivatives by differences are meaningful), B of them.
-template <class Pixel>
-struct Pictures {
-  std::vector<Tensor<Pixel, 3>> pixels;
-  std::vector<Pyramid<Pixel>> pyramids;
-
-  Pictures(Index count, Extents<2> extent, Index channels, double full) {
-    for (Index b = 0; b < count; ++b) {
-      Tensor<Pixel, 3> image({extent[0], extent[1], channels});
-      for (Index y = 0; y < extent[0]; ++y) {
-        for (Index x = 0; x < extent[1]; ++x) {
-          for (Index c = 0; c < channels; ++c) {
-            const double v = 0.5 + 0.25 * std::sin(0.21 * static_cast<double>(x + 3 * b) + static_cast<double>(c)) +
-                             0.25 * std::cos(0.17 * static_cast<double>(y) - 0.05 * static_cast<double>(x * b));
-            image(y, x, c) = static_cast<Pixel>(full * v);
-          }
-        }
-      }
-      pixels.push_back(std::move(image));
-    }
-    for (const auto& image : pixels) pyramids.emplace_back(image.view());
-  }
-  [[nodiscard]] std::span<const Pyramid<Pixel>> sources() const { return pyramids; }
-};
-
-template <class C, class Pixel>
-VarOf<C> proxies(C& context, const SaccaderOptions& o, const Pictures<Pixel>& pictures) {
-  const auto count = static_cast<Index>(pictures.pyramids.size());
-  const auto x = context.constant(Shape{count, o.proxy[0], o.proxy[1], o.channels});
-  for (Index b = 0; b < count; ++b) {
-    proxy(pictures.pyramids[static_cast<std::size_t>(b)], x.template mutable_values<4>()[b]);
-  }
-  return x;
 }
 
 /// The derivative of the whole training loss, through glimpses, policy, sample, KL, decoder and cell, in every parameter.

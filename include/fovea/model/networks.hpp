@@ -9,11 +9,21 @@
 #include <fovea/nn/conv2d.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
+#include <fovea/nn/group_norm.hpp>
+#include <fovea/nn/initialisers.hpp>
+#include <fovea/nn/pool.hpp>
 #include <fovea/nn/reshape.hpp>
+#include <fovea/nn/residual.hpp>
+#include <fovea/nn/resize.hpp>
+#include <fovea/nn/stack.hpp>
 
+#include <algorithm>
 #include <array>
 #include <concepts>
+#include <cstddef>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace fovea::inline FOVEA_ABI {
 namespace model {
@@ -27,16 +37,33 @@ concept MapNetwork = std::constructible_from<N, ParameterLayout&, std::string_vi
   { network.features() } -> std::convertible_to<Index>;
 };
 
+/// Sizes for the networks that can be had in several.
+struct NetworkSizes {
+  Index filters = 32;    ///< channels of the first layer, which the others go by
+  Index features = 256;  ///< length of the features, and of what is hidden in dense networks
+};
+
 /// A network from windows [B, h, w, C] to one vector of features [B, F].
-/// Built as N(layout, name, extent, channels), extent = {h, w}; `features()` is F.
+/// Built as N(layout, name, extent, channels), extent = {h, w}, or with a NetworkSizes behind them; `features()` is F.
 template <class N>
-concept VectorNetwork = std::constructible_from<N, ParameterLayout&, std::string_view, Extents<2>, Index> &&
-    requires(const N& network, Tape<float>& tape, Var<float> x) {
+concept VectorNetwork = (std::constructible_from<N, ParameterLayout&, std::string_view, Extents<2>, Index> ||
+                         std::constructible_from<N, ParameterLayout&, std::string_view, Extents<2>, Index,
+                                                 NetworkSizes>)&&requires(const N& network, Tape<float>& tape, Var<float> x) {
   { network(tape, x) } -> std::same_as<Var<float>>;
   { network.features() } -> std::convertible_to<Index>;
 };
 
 namespace detail {
+
+template <VectorNetwork N>
+[[nodiscard]] N make_network(ParameterLayout& layout, std::string_view name, Extents<2> extent, Index channels,
+                             const NetworkSizes& sizes) {
+  if constexpr (std::constructible_from<N, ParameterLayout&, std::string_view, Extents<2>, Index, NetworkSizes>) {
+    return N(layout, name, extent, channels, sizes);
+  } else {
+    return N(layout, name, extent, channels);
+  }
+}
 
 /// 3x3, padding 1, then ReLU; the extent becomes ceil(extent / stride).
 class ConvRelu {
@@ -111,6 +138,110 @@ class ConvVector {
   detail::ConvRelu second_;
   detail::ConvRelu third_;
   nn::Dense dense_;
+};
+
+/// Six residual blocks of stride 2 (f, 2f, 4f, 2f, f, F channels; ELU, group norm), the mean over what places are left (one,
+/// up to 64x64 pixels), dense to F: the published encoder. 42 million multiply-adds for a window of 64x64 at f = 32, F = 256.
+class ResidualVector {
+ public:
+  ResidualVector(ParameterLayout& layout, std::string_view name, Extents<2> /*extent*/, Index channels,
+                 const NetworkSizes& sizes = {})
+      : ResidualVector(layout.scope(name), layout, channels, sizes) {}
+
+  template <Context C>
+  [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> x) const {
+    const auto pooled = [this](C& inner, VarOf<C> y) {
+      for (const nn::Residual& block : blocks_) y = block(inner, y);
+      return nn::global_average_pool(inner, y);
+    };
+    return context.scope([&] { return dense_(context, nn::in_pieces(context, pooled, x, kPiece)); });
+  }
+  [[nodiscard]] Index features() const noexcept { return dense_.outputs(); }
+
+ private:
+  /// Windows seen at a time: the maps of 8 windows of 64x64 pixels are a few MiB, and the deeper layers, whose maps are small,
+  /// still have rows enough for their matrices.
+  static constexpr Index kPiece = 8;
+
+  ResidualVector(const ParameterLayout::Scope&, ParameterLayout& layout, Index channels, const NetworkSizes& sizes)
+      : blocks_(make_blocks(layout, channels, sizes)), dense_(layout, "dense", sizes.features, sizes.features) {}
+
+  static std::vector<nn::Residual> make_blocks(ParameterLayout& layout, Index channels, const NetworkSizes& sizes) {
+    const Index f = sizes.filters;
+    std::vector<nn::Residual> blocks;
+    for (const Index outputs : {f, 2 * f, 4 * f, 2 * f, f, sizes.features}) {
+      const Index groups = nn::default_groups(outputs, std::min((outputs + 1) / 2, Index{32}));  // as published
+      blocks.emplace_back(layout, "block" + std::to_string(blocks.size() + 1), channels, outputs,
+                          nn::ResidualOptions{.stride = 2, .groups = groups, .activation = nn::Activation::elu});
+      channels = outputs;
+    }
+    return blocks;
+  }
+
+  std::vector<nn::Residual> blocks_;
+  nn::Dense dense_;
+};
+
+/// A network that sees its pictures at another size: the longer side at `side` pixels, bilinear, as published.
+template <VectorNetwork Network, Index side = 64>
+class Resized {
+ public:
+  Resized(ParameterLayout& layout, std::string_view name, Extents<2> extent, Index channels, const NetworkSizes& sizes = {})
+      : extent_(fit(extent)), network_(detail::make_network<Network>(layout, name, extent_, channels, sizes)) {}
+
+  template <Context C>
+  [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> x) const {
+    return context.scope([&] { return network_(context, nn::resize_bilinear(context, x, extent_)); });
+  }
+  [[nodiscard]] Index features() const noexcept { return network_.features(); }
+
+ private:
+  static Extents<2> fit(Extents<2> extent) noexcept {
+    const Index longer = std::max(extent[0], extent[1]);
+    const auto scaled = [&](Index n) { return std::max(Index{1}, (2 * n * side + longer) / (2 * longer)); };
+    return {scaled(extent[0]), scaled(extent[1])};
+  }
+
+  Extents<2> extent_;
+  Network network_;
+};
+
+struct DenseNetworkOptions {
+  Index layers = 2;         ///< at least 1; ELU between them
+  Index hidden = 256;       ///< length of what lies between two of them
+  bool start_at_0 = false;  ///< the last layer starts at 0, and with it all outputs
+};
+
+/// Dense layers one after the other, [B, I] to [B, O].
+class DenseNetwork {
+ public:
+  DenseNetwork(ParameterLayout& layout, std::string_view name, Index inputs, Index outputs, const DenseNetworkOptions& options)
+      : DenseNetwork(layout.scope(name), layout, inputs, outputs, options) {}
+
+  template <Context C>
+  [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> x) const {
+    return context.scope([&] {
+      for (std::size_t i = 0; i < layers_.size(); ++i) {
+        x = layers_[i](context, i == 0 ? x : nn::elu(context, x));
+      }
+      return x;
+    });
+  }
+
+ private:
+  DenseNetwork(const ParameterLayout::Scope&, ParameterLayout& layout, Index inputs, Index outputs,
+               const DenseNetworkOptions& o) {
+    require(o.layers >= 1 && o.hidden >= 1, "dense network: at least 1 layer and 1 hidden unit expected, ", o.layers, " and ",
+            o.hidden, " came");
+    for (Index i = 1; i <= o.layers; ++i) {
+      const bool last = i == o.layers;
+      const Index from = i == 1 ? inputs : o.hidden;
+      layers_.emplace_back(layout, "dense" + std::to_string(i), from, last ? outputs : o.hidden,
+                           nn::DenseOptions{.weights = last && o.start_at_0 ? nn::constant(0) : nn::kaiming_uniform(from)});
+    }
+  }
+
+  std::vector<nn::Dense> layers_;
 };
 
 }  // namespace model

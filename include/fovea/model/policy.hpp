@@ -6,6 +6,7 @@
 #include <fovea/core/config.hpp>
 #include <fovea/core/parameters.hpp>
 #include <fovea/core/tape.hpp>
+#include <fovea/model/networks.hpp>
 #include <fovea/nn/attention.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
@@ -20,18 +21,20 @@ namespace model {
 /// What a policy decides from.
 template <class T>
 struct PolicyInput {
-  Var<T> map;        ///< features of the proxy at every place [B, h, w, F]
+  Var<T> map;        ///< features of the proxy at every place [B, h, w, F]; empty where the proxy's network gives none
   Var<T> features;   ///< features of the proxy as a whole [B, S]
   Var<T> state;      ///< h_{t-1} [B, S]
   double scale = 1;  ///< the half-extent of a region the policy starts from; it may zoom around it
 };
 
-/// What a policy answers: the mean of the latent z = (log s, x, y), [B, 3]; and, where it has one, its attention over the
-/// places of the map [B, h * w] (otherwise an empty Var).
+/// What a policy answers: the mean of the latent z, [B, 3], in the parts' coordinates (model/parts.hpp; by default log s, x,
+/// y). And, where it has them (otherwise empty Vars), its attention over the places of the map [B, h * w], and what it adds to
+/// the log-deviation of the posterior [B, 3].
 template <class T>
 struct PolicyOutput {
   Var<T> mean;
   Var<T> attention;
+  Var<T> log_deviation;
 };
 
 /// How far a policy may move from what it starts from.
@@ -72,7 +75,7 @@ class SoftArgmaxPolicy {
     const VarOf<C> start = context.constant(Shape{batch, 1});
     for (Index b = 0; b < batch; ++b) start.value[b] = static_cast<T>(std::log(input.scale));
     const VarOf<C> log_scale = nn::axpy(context, static_cast<T>(options_.zoom), nn::slice(context, state, 0, 1), start);
-    return {nn::concat(context, {log_scale, xy}), attention};
+    return {nn::concat(context, {log_scale, xy}), attention, {}};
   }
 
  private:
@@ -105,12 +108,30 @@ class DensePolicy {
     const VarOf<C> start = context.constant(Shape{batch, 1});
     for (Index b = 0; b < batch; ++b) start.value[b] = static_cast<T>(std::log(input.scale));
     const VarOf<C> log_scale = nn::axpy(context, static_cast<T>(options_.zoom), nn::slice(context, raw, 0, 1), start);
-    return {nn::concat(context, {log_scale, nn::slice(context, raw, 1, 2)}), {}};
+    return {nn::concat(context, {log_scale, nn::slice(context, raw, 1, 2)}), {}, {}};
   }
 
  private:
   PolicyOptions options_;
   nn::Dense dense_;
+};
+
+/// The published posterior: two dense layers from the proxy's features and the state to mean and log-deviation, without
+/// bounds. Both start at 0: the middle of the image, and the deviation asked for. Neither PolicyOptions nor the map are used.
+class GaussianPolicy {
+ public:
+  GaussianPolicy(ParameterLayout& layout, std::string_view name, Index /*map_features*/, Index state,
+                 const PolicyOptions& /*options*/ = {})
+      : network_(layout, name, 2 * state, 6, {.layers = 2, .hidden = state, .start_at_0 = true}) {}
+
+  template <Context C>
+  [[nodiscard]] PolicyOutput<typename C::Scalar> operator()(C& context, const PolicyInput<typename C::Scalar>& input) const {
+    const VarOf<C> both = network_(context, nn::concat(context, {input.features, input.state}));
+    return {nn::slice(context, both, 0, 3), {}, nn::slice(context, both, 3, 3)};
+  }
+
+ private:
+  DenseNetwork network_;
 };
 
 }  // namespace model
