@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Glimpses from images in memory: the rows of torch's affine_grid + grid_sample in bench/peers (62 and 152 us, 402 and 876 us,
-// ... on the machine they were measured on). `places`: every glimpse at another place, so that the pixels come from memory, as
-// in use.
+// Glimpses from images in memory, every one at another place, so that the pixels come from there, as in use: GB/s of the lines
+// of 64 bytes that the pixels lie in, each counted once, and of the values written or read. The rows are those of
+// bench/peers/glimpse.cpp.
+#include "peak.hpp"
 #include <fovea/core/random.hpp>
 #include <fovea/core/view.hpp>
 #include <fovea/glimpse/antialiased.hpp>
@@ -10,11 +11,14 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -51,6 +55,26 @@ const Scene<P>& scene(Index height, Index width, Index channels) {
   return *entry;
 }
 
+constexpr double kLine = 64;
+
+/// Bytes of the lines that `count`^2 samples, `spacing` pixels apart, read from one level: two rows and two columns a sample.
+double lines_of_level(double count, double spacing, double pixel) {
+  const double rows = std::min(2 * count, count * spacing + 1);
+  const double row = std::min(count * (2 * pixel / kLine + 1), (count * spacing + 1) * pixel / kLine + 1);
+  return rows * row * kLine;
+}
+/// The same of a whole glimpse.
+template <class P, class Sampler>
+double lines_of(const PyramidView<P>& image, double count, double spacing, double pixel) {
+  if constexpr (std::is_same_v<Sampler, Antialiased>) {
+    const glimpse::LevelMix mix = glimpse::choose_levels(image, spacing);
+    const double fine = lines_of_level(count, spacing / image.ratio(mix.level), pixel);
+    return mix.weight > 0 ? fine + lines_of_level(count, spacing / image.ratio(mix.level + 1), pixel) : fine;
+  } else {
+    return lines_of_level(count, spacing, pixel);
+  }
+}
+
 /// Arguments: height, width, channels, glimpse, batch, scale in thousandths (0: a sample for each pixel).
 template <class P, class Sampler, bool backward>
 void run(benchmark::State& state) {
@@ -73,7 +97,13 @@ void run(benchmark::State& state) {
   for (float& g : d_out) g = stream.uniform(-1.0F, 1.0F);
   const Sampler sampler;
   std::size_t at = 0;
-  for (auto _ : state) {
+  const double spacing = static_cast<double>(s) * static_cast<double>(std::max(height, width)) / static_cast<double>(size);
+  const double pixels = lines_of<P, Sampler>(image.pyramid.pyramid(), static_cast<double>(size), spacing,
+                                             static_cast<double>(channels) * sizeof(P));
+  const double values = static_cast<double>(out.size()) * sizeof(float);
+  const double bytes =
+      backward ? 2 * (static_cast<double>(batch) * pixels + values) : static_cast<double>(batch) * pixels + values;
+  bench::run_bytes(state, bytes, static_cast<double>(image.pixels.size()) * sizeof(P), [&] {
     for (Index b = 0; b < batch; ++b) {
       const Region<float>& region = regions[at++ % regions.size()];
       sampler.sample(image.pyramid, region, out.view()[b]);
@@ -83,13 +113,11 @@ void run(benchmark::State& state) {
     }
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
-  }
-  state.counters["values/s"] =
-      benchmark::Counter(static_cast<double>(out.size()), benchmark::Counter::kIsIterationInvariantRate);
+  });
 }
 
 void rows(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"H", "W", "C", "glimpse", "batch", "scale"})->Unit(benchmark::kMicrosecond);
+  b->ArgNames({"H", "W", "C", "glimpse", "batch", "scale"})->UseManualTime()->Unit(benchmark::kMicrosecond);
   b->Args({2528, 2528, 1, 64, 1, 0});
   b->Args({2528, 2528, 1, 64, 1, 300});
   b->Args({2528, 2528, 1, 32, 32, 0});
@@ -105,17 +133,18 @@ BENCHMARK(run<std::uint8_t, Bilinear, true>)->Apply(rows)->Name("bilinear/uint8/
 BENCHMARK(run<float, Bilinear, false>)->Apply(rows)->Name("bilinear/float/forward");
 BENCHMARK(run<float, Bilinear, true>)->Apply(rows)->Name("bilinear/float/forward+backward");
 
-/// A general matrix, rotated: 1x2528x2528, 64x64.
+/// A general matrix, rotated: 1x2528x2528, 64x64, always the same place; two rows of two pixels a sample, and the values.
 void rotated(benchmark::State& state) {
   const auto& image = scene<std::uint8_t>(2528, 2528, 1);
   Tensor<float, 3> out({64, 64, 1});
   const std::array<float, 6> theta{0.02F, 0.015F, 0.3F, -0.015F, 0.02F, -0.2F};
-  for (auto _ : state) {
+  constexpr double bytes = 2.0 * 64 * 64 * (4 + sizeof(float));
+  bench::run_bytes(state, bytes, bytes, [&] {
     Bilinear{}.sample(image.pyramid, theta, out.view());
     benchmark::DoNotOptimize(Bilinear{}.sample_backward(out.view(), image.pyramid, theta));
     benchmark::ClobberMemory();
-  }
+  });
 }
-BENCHMARK(rotated)->Unit(benchmark::kMicrosecond)->Name("bilinear/uint8/rotated/forward+backward");
+BENCHMARK(rotated)->UseManualTime()->Unit(benchmark::kMicrosecond)->Name("bilinear/uint8/rotated/forward+backward");
 
 }  // namespace
