@@ -22,8 +22,9 @@
 ///     1, 64x16x16 -> 128, 1     153 132 133    32, 64x16x16 -> 128, 1    170 164 133
 ///     1, 128x8x8 -> 256, 1      106  78  94    32, 128x8x8 -> 256, 1     170 157 144
 /// One output channel costs as much as a vector of them.
-/// Accuracy: plain fused sums, at most KH KW Cin (forward), 256 pixels and then passes (dw, db) long. The order of the sums
-/// depends on the extents and the instruction set alone; it may differ between batch sizes.
+/// Accuracy: plain fused sums, at most KH KW Cin (forward), 256 pixels and then passes (dw, db) long: for 3x3, normal inputs
+/// and weights the root mean square of the error is 3e-7 of that of the values at 32 input channels, 9e-7 at 256. The order of
+/// the sums depends on the extents and the instruction set alone; it may differ between batch sizes.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -626,27 +627,35 @@ void conv2d_backward_input(View<const std::type_identity_t<T>, 4> dy, View<const
       return;
     }
     const Index panel = c.vectors * simd::kWidth<T>;
-    for (Index column = 0; column < e.ci; column += panel) {
-      const Index here = std::min(panel, e.ci - column);
-      const Index padded = detail::vectors_of<T>(here) * simd::kWidth<T>;
-      T* to = packed + column * c.depth();
-      for (Index ty = 0; ty < py.taps; ++ty) {
-        const Index kh = py.first + options.stride_y * (py.taps - 1 - ty);
-        for (Index tx = 0; tx < px.taps; ++tx) {
-          const Index kw = px.first + options.stride_x * (px.taps - 1 - tx);
-          if (c.reads(ty, tx)) {
-            detail::copy_matrix(w.data() + ((kh * e.kw + kw) * e.ci + column) * e.co, Index{1}, e.co, e.co, here, to, padded,
-                                padded);
-          }
-          to += e.co * padded;
-        }
-      }
-    }
+    // Where few pixels use the weights, a share of them that stays in L2 is turned around at a time.
+    constexpr Index kShareBytes = 256 * 1024;
+    const bool few = c.batch * c.out_h * c.out_w <= 256;
+    const Index share =
+        few ? std::max<Index>(1, kShareBytes / static_cast<Index>(sizeof(T)) / (c.depth() * panel)) * panel : e.ci;
     c.in = dy.data();
-    c.out = dx.data() + (y * e.w + x) * e.ci;
     c.weights = packed;
     c.rows = packed + detail::packed_size<T>(c.depth(), c.out_c);
-    c.run();
+    for (Index first = 0; first < e.ci; first += share) {
+      c.out_c = std::min(share, e.ci - first);
+      c.out = dx.data() + (y * e.w + x) * e.ci + first;
+      for (Index column = 0; column < c.out_c; column += panel) {
+        const Index here = std::min(panel, c.out_c - column);
+        const Index padded = detail::vectors_of<T>(here) * simd::kWidth<T>;
+        T* to = packed + column * c.depth();
+        for (Index ty = 0; ty < py.taps; ++ty) {
+          const Index kh = py.first + options.stride_y * (py.taps - 1 - ty);
+          for (Index tx = 0; tx < px.taps; ++tx) {
+            const Index kw = px.first + options.stride_x * (px.taps - 1 - tx);
+            if (c.reads(ty, tx)) {
+              detail::copy_matrix(w.data() + ((kh * e.kw + kw) * e.ci + first + column) * e.co, Index{1}, e.co, e.co, here, to,
+                                  padded, padded);
+            }
+            to += e.co * padded;
+          }
+        }
+      }
+      c.run();
+    }
   });
 }
 
