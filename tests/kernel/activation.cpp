@@ -174,3 +174,28 @@ TEST_CASE_TEMPLATE("activations agree with PyTorch 1.13", T, float, double) {
   check("sigmoid", sigmoid, d_sigmoid);
   check("tanh", tanh, d_tanh);
 }
+
+TEST_CASE_TEMPLATE("add_activate is the activation of a sum, and its gradient reaches both terms", T, float, double) {
+  constexpr Index n = 37;
+  std::vector<T> x(n), y(n), sum(n), z(n), expected(n), d_z(n), slope(n), d_x(n, T(2)), d_y(n, T(3)), alone(n, T(3));
+  for (Index i = 0; i < n; ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    x[k] = static_cast<T>(i - 18) / 4;
+    y[k] = static_cast<T>((7 * i) % 11 - 5) / 3;
+    sum[k] = x[k] + y[k];
+    d_z[k] = static_cast<T>(i % 5) - 2;
+  }
+  const auto in = [](const std::vector<T>& v) { return View<const T, 1>(v.data(), {n}); };
+  const auto out = [](std::vector<T>& v) { return View<T, 1>(v.data(), {n}); };
+  kernel::elu<T>(in(sum), out(expected));
+  kernel::elu_backward<T>(in(d_z), in(expected), out(slope));
+  kernel::add_activate<T>(in(x), in(y), out(z), kernel::Elu{});
+  kernel::add_activate_backward<T>(in(d_z), in(z), out(d_x), out(d_y), kernel::Elu{});
+  kernel::add_activate_backward<T>(in(d_z), in(z), View<T, 1>(), out(alone), kernel::Elu{});
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    CHECK(z[k] == expected[k]);
+    CHECK(d_x[k] == doctest::Approx(T(2) + slope[k]));
+    CHECK(d_y[k] == doctest::Approx(T(3) + slope[k]));
+    CHECK(alone[k] == d_y[k]);
+  }
+}

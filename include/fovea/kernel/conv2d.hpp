@@ -30,6 +30,7 @@
 #include <fovea/core/config.hpp>
 #include <fovea/core/error.hpp>
 #include <fovea/core/view.hpp>
+#include <fovea/kernel/elementwise.hpp>
 #include <fovea/kernel/gemm.hpp>
 #include <fovea/kernel/simd.hpp>
 #include <fovea/kernel/winograd.hpp>
@@ -502,26 +503,6 @@ struct WeightsPlan {
   [[nodiscard]] Index dy_size(Index co) const { return pack ? packed_size<T>(images * rows * length, co) : 0; }
 };
 
-/// to[c] += the sum over rows of from [rows, columns].
-template <class T>
-void add_rows(const T* from, Index rows, Index columns, T* to) {
-  constexpr Index stretch = 256;  // rows of one sum, so that roundings do not pile up
-  for (Index first = 0; first < rows; first += stretch) {
-    const Index last = std::min(rows, first + stretch);
-    simd::for_each_batch<T>(columns, [&](auto at) {
-      simd::Batch<T> even = simd::zero<T>();
-      simd::Batch<T> odd = simd::zero<T>();
-      Index row = first;
-      for (; row + 2 <= last; row += 2) {
-        even = even + at.load(from + row * columns);
-        odd = odd + at.load(from + (row + 1) * columns);
-      }
-      if (row < last) even = even + at.load(from + row * columns);
-      at.store(to, at.load(to) + (even + odd));
-    });
-  }
-}
-
 }  // namespace detail
 
 /// Elements of workspace for conv2d on x [N, H, W, Cin] and w [KH, KW, Cin, Cout].
@@ -677,7 +658,7 @@ void conv2d_backward_weights(View<const std::type_identity_t<T>, 4> dy, View<con
       winograd.suits()) {
     winograd.in = x.data();
     winograd.run_weights(dy.data(), dw.data(), detail::aligned_start(workspace.data()));
-    if (!db.empty()) detail::add_rows(dy.data(), e.n * e.oh * e.ow, e.co, db.data());
+    if (!db.empty()) accumulate_rows<T>(View<const T, 2>(dy.data(), {e.n * e.oh * e.ow, e.co}), db);
     return;
   }
   using Plan = detail::WeightsPlan<T>;

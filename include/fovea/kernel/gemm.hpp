@@ -231,8 +231,6 @@ inline void transpose_16(const float* from, Index from_stride, Index count, floa
   __m512 next[16];
   FOVEA_UNROLL
   for (int i = 0; i < 16; ++i) row[i] = whole || i < count ? _mm512_loadu_ps(from + i * from_stride) : _mm512_setzero_ps();
-  // The rows lie too far apart for a hardware prefetcher: two lines ahead in each.
-  for (Index i = 0; i < count; ++i) simd::prefetch(from + i * from_stride + 32);
   const auto mask = static_cast<__mmask16>(whole ? 0xFFFFU : (1U << count) - 1U);
   const auto store = [&](int column, __m512 v) {
     float* p = to + column * to_stride;
@@ -642,6 +640,13 @@ void any_gemm(View<const T, 2> a, View<const T, 2> b, View<T, 2> c, bool add, Vi
 template <class T>
 [[nodiscard]] Index gemm_workspace(Index m, Index n, Index k) {
   return std::max(detail::GemmPlan<T>(m, n, k, false, 0).size(), detail::GemmPlan<T>(n, m, k, false, 0).size());
+}
+
+/// Whether c of rows x columns, where b is transposed, is had quicker as the transpose of the mirrored product: a is then
+/// turned around and not b, and fills whole vectors.
+template <class T>
+[[nodiscard]] constexpr bool prefer_transposed_result(Index rows, Index columns) {
+  return rows % simd::kWidth<T> == 0 && columns >= 4 * rows;
 }
 
 /// c = a b + beta c, for a of m x k, b of k x n, c of m x n; beta is 0 (c is overwritten, whatever was there) or 1.

@@ -39,7 +39,7 @@ template <class T>
 void dense_backward_input(Arena& arena, View<const T, 2> d_y, View<const T, 2> w, View<T, 2> d_x) {
   const Index rows = d_x.extent(0);
   const Index inputs = d_x.extent(1);
-  if (rows % simd::kWidth<T> != 0 || inputs < 4 * rows) return gemm<T>(arena, d_y, transposed<T>(w), d_x, T(1));
+  if (!kernel::prefer_transposed_result<T>(rows, inputs)) return gemm<T>(arena, d_y, transposed<T>(w), d_x, T(1));
   const ArenaScope scope(arena);
   const View<T, 2> turned(arena.allocate<T>(rows * inputs), {inputs, rows});
   gemm<T>(arena, w, transposed<T>(d_y), turned, T(0));
