@@ -47,7 +47,7 @@ void conv2d(benchmark::State& state, const Case& c, Part part) {
     case Part::input: {
       Tensor<float, 1> workspace({kernel::conv2d_backward_input_workspace<float>(xe, we, o)});
       bench::run_flops<float>(state, flops, [&] {
-        kernel::conv2d_backward_input<float>(y, w, o, x.view(), workspace);
+        kernel::conv2d_backward_input<float>(y, w, o, x.view(), workspace, false);
         benchmark::ClobberMemory();
       });
       break;

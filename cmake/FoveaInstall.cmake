@@ -17,6 +17,7 @@ write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/foveaConfigVersion
   COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/foveaConfig.cmake"
               "${CMAKE_CURRENT_BINARY_DIR}/foveaConfigVersion.cmake"
+              cmake/foveaComponents.cmake
         DESTINATION "${fovea_package_dir}")
 
 configure_file(cmake/fovea.pc.in "${CMAKE_CURRENT_BINARY_DIR}/fovea.pc" @ONLY)

@@ -64,6 +64,10 @@ library() {
   have_header "$2" || missing="$missing $1"
 }
 
+picture() { # picture <Debian package> <one of its photographs>
+  [ -e "/usr/share/backgrounds/$2" ] || missing="$missing $1"
+}
+
 look_for_common() {
   program g++ "a C++20 compiler (g++ 12 or clang 14, or later)" have_compiler
   program cmake "CMake 3.25 or later" have cmake
@@ -218,6 +222,12 @@ tests() {
   look_for_common
   library doctest-dev doctest/doctest.h
   library libbenchmark-dev benchmark/benchmark.h
+  program pkg-config "pkg-config" have pkg-config
+  library libjpeg62-turbo-dev jpeglib.h
+  library libtiff-dev tiffio.h
+  library libvips-dev vips/vips.h
+  picture lomiri-wallpapers-16.04 Dragonfly_by_Bolly.jpg
+  picture lomiri-wallpapers-20.04 Kleiber_by_Lukas_Baubkus.jpg
   get_missing
   if [ -n "${CI:-}" ]; then
     cmake --preset dev -DFOVEA_WARNINGS_AS_ERRORS=ON

@@ -55,7 +55,7 @@ struct Ours {
                              kernel::conv2d_backward_weights_workspace<float>(x.extents(), w.extents(), options)})}) {}
 
   void forward() { kernel::conv2d<float>(x.view(), w.view(), bias.view(), options, y.view(), workspace.view()); }
-  void input() { kernel::conv2d_backward_input<float>(dy.view(), w.view(), options, dx.view(), workspace.view()); }
+  void input() { kernel::conv2d_backward_input<float>(dy.view(), w.view(), options, dx.view(), workspace.view(), false); }
   void weights() {
     kernel::conv2d_backward_weights<float>(dy.view(), x.view(), options, dw.view(), db.view(), workspace.view());
   }

@@ -80,8 +80,7 @@ struct Norm {
   void passes(F f) {
     fovea::kernel::group_norm<float>(x, gamma, beta, kEpsilon, y, mean, rstd, f);
     for (auto* t : {&d_gamma, &d_beta}) std::fill(t->begin(), t->end(), 0.0F);
-    std::fill(d_x.begin(), d_x.end(), 0.0F);
-    fovea::kernel::group_norm_backward<float>(d_y, x, y, gamma, beta, mean, rstd, d_x, d_gamma, d_beta, f);
+    fovea::kernel::group_norm_backward<float>(d_y, x, y, gamma, beta, mean, rstd, d_x, d_gamma, d_beta, f, false);
   }
   void fovea_side() {
     if (activation == Activation::relu) {

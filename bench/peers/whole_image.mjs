@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// node whole_image.mjs MODULES MODEL SIDE THREADS RUNS: runs a network over an image of SIDE x SIDE in onnxruntime; prints the
+// node whole_image.mjs MODULES MODEL CHANNELS HEIGHT WIDTH THREADS RUNS: runs a network over an image in onnxruntime; prints the
 // version, the median nanoseconds of a run (processor time with one thread, otherwise the clock), and the peak of the resident
 // memory of this process in bytes.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-const [modules, model, side, threads, runs] = process.argv.slice(2);
+const [modules, model, channels, height, width, threads, runs] = process.argv.slice(2);
 const require = createRequire(join(modules, 'package.json'));
 const ort = require('onnxruntime-node');
 const { version } = require('onnxruntime-node/package.json');
@@ -16,10 +16,10 @@ const session = await ort.InferenceSession.create(model, {
   interOpNumThreads: 1,
   graphOptimizationLevel: 'all',
 });
-const n = Number(side);
-const pixels = new Float32Array(n * n);
+const shape = [1, Number(channels), Number(height), Number(width)];
+const pixels = new Float32Array(shape[1] * shape[2] * shape[3]);
 for (let i = 0; i < pixels.length; ++i) pixels[i] = (((i * 31) >> 7) & 255) / 255;
-const image = new ort.Tensor('float32', pixels, [1, 1, n, n]);
+const image = new ort.Tensor('float32', pixels, shape);
 
 const now = () => {
   if (Number(threads) !== 1) return Number(process.hrtime.bigint());

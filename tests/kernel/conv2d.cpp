@@ -74,7 +74,7 @@ void compare(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& o, b
   Guarded<T> gdb(w[3], generator);
   const auto doubles = [](const Guarded<T>& g) { return std::vector<double>(g.buffer.begin(), g.buffer.begin() + g.size); };
   std::vector<double> ey(static_cast<std::size_t>(product(y)));
-  std::vector<double> edx = doubles(gdx);
+  std::vector<double> edx(static_cast<std::size_t>(product(x)));
   std::vector<double> edw = doubles(gdw);
   std::vector<double> edb = doubles(gdb);
   const View<const T, 1> bias = with_bias ? View<const T, 1>(gb.view(co)) : View<const T, 1>();
@@ -82,6 +82,10 @@ void compare(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& o, b
   naive::conv2d<T>(gx.view(x), gw.view(w), bias, o, View<double, 4>(ey.data(), y));
   naive::conv2d_backward<T>(gdy.view(y), gx.view(x), gw.view(w), o, View<double, 4>(edx.data(), x),
                             View<double, 4>(edw.data(), w), View<double, 1>(edb.data(), co));
+  Guarded<T> fresh(product(x));  // written, not added to
+  std::fill_n(fresh.buffer.begin(), fresh.size, std::numeric_limits<T>::quiet_NaN());
+  const std::vector<double> efresh = edx;
+  for (std::size_t i = 0; i < edx.size(); ++i) edx[i] += static_cast<double>(gdx.buffer[i]);
 
   const auto scratch = [](Guarded<T>& g) { return g.view(Extents<1>{g.size}); };
   Guarded<T> w1(fovea::kernel::conv2d_workspace<T>(x, w, o));
@@ -89,15 +93,18 @@ void compare(const Extents<4>& x, const Extents<4>& w, const Conv2dOptions& o, b
   Guarded<T> w3(fovea::kernel::conv2d_backward_weights_workspace<T>(x, w, o));
   fovea::kernel::conv2d<T>(gx.view(x), gw.view(w), bias, o, gy.view(y), scratch(w1));
   fovea::kernel::conv2d_backward_input<T>(gdy.view(y), gw.view(w), o, gdx.view(x), scratch(w2));
+  fovea::kernel::conv2d_backward_input<T>(gdy.view(y), gw.view(w), o, fresh.view(x), scratch(w2), false);
   fovea::kernel::conv2d_backward_weights<T>(gdy.view(y), gx.view(x), o, gdw.view(w), db, scratch(w3));
 
   const double bound = std::is_same_v<T, float> ? 1e-5 : 1e-12;
   CHECK(difference(gy, ey) <= bound);
   CHECK(difference(gdx, edx) <= bound);
+  CHECK(difference(fresh, efresh) <= bound);
   CHECK(difference(gdw, edw) <= bound);
   if (with_bias) CHECK(difference(gdb, edb) <= bound);
   CHECK(gy.intact());
   CHECK(gdx.intact());
+  CHECK(fresh.intact());
   CHECK(gdw.intact());
   CHECK(gdb.intact());
   CHECK(w1.intact());
@@ -143,6 +150,13 @@ TEST_CASE_TEMPLATE("conv2d: agrees with its naive twin on the shapes that take t
   compare<T>({2, 40, 8, 3}, {20, 3, 3, 16}, {1, 1, 9, 1}, true, generator);  // more taps than a tile takes at once
   compare<T>({33, 8, 8, 8}, {3, 3, 8, 8}, {1, 1, 1, 1}, false, generator);
   compare<T>({2, 8, 8, 128}, {3, 3, 128, 144}, {1, 1, 1, 1}, true, generator);
+  compare<T>({2, 9, 40, 1}, {3, 3, 1, 37}, {1, 1, 1, 1}, true, generator);  // weights in registers, and so on
+  compare<T>({2, 9, 40, 1}, {3, 3, 1, 64}, {2, 2, 1, 1}, false, generator);
+  compare<T>({2, 9, 41, 1}, {1, 1, 1, 48}, {2, 2, 0, 0}, true, generator);
+  compare<T>({1, 9, 20, 40}, {3, 3, 40, 1}, {1, 1, 1, 1}, true, generator);   // for the gradient
+  compare<T>({1, 8, 8, 40}, {3, 3, 40, 130}, {1, 1, 1, 1}, true, generator);  // few pixels, and so on
+  compare<T>({2, 13, 12, 70}, {3, 3, 70, 64}, {2, 2, 1, 1}, true, generator);
+  compare<T>({6, 3, 4, 33}, {3, 3, 33, 80}, {1, 1, 1, 1}, true, generator);  // along the batch
   compare<T>({5, 1, 2, 33}, {3, 3, 33, 40}, {1, 1, 1, 1}, true, generator);  // whole rows of taps that nothing reads
 }
 
@@ -189,6 +203,13 @@ TEST_CASE("conv2d: empty batches and outputs") {
   fovea::kernel::conv2d<float>(x, w, {}, o, y, workspace);
   fovea::kernel::conv2d_backward_weights<float>(y, x, o, dw.view(), {}, workspace);
   for (const float e : dw) CHECK(e == 0.F);
+  Tensor<float, 4> dx({1, 2, 2, 3});  // smaller than the kernel: no output, no gradient
+  std::fill(dx.begin(), dx.end(), 5.F);
+  const View<float, 4> none(nullptr, {1, 0, 0, 4});
+  fovea::kernel::conv2d_backward_input<float>(none, w, o, dx.view(), workspace);
+  for (const float e : dx) CHECK(e == 5.F);
+  fovea::kernel::conv2d_backward_input<float>(none, w, o, dx.view(), workspace, false);
+  for (const float e : dx) CHECK(e == 0.F);
   CHECK(fovea::kernel::conv2d_output_extent(2, 3, 1, 0) == 0);
   CHECK(fovea::kernel::conv2d_output_extent(2, 3, 2, 1) == 1);
   CHECK(fovea::kernel::conv2d_output_extent(32, 3, 2, 1) == 16);

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <cstddef>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,14 @@ void against_twin(const Case& k, double mean, double tolerance) {
   CHECK(relative_error(dg, twin.d_gamma) < 4 * tolerance);
   CHECK(relative_error(db, twin.d_beta) < 4 * tolerance);
 
+  // Overwritten, whatever was there, with what is added to 0.
+  Tensor<T, 3> from_zero({k.n, k.p, k.c});
+  Tensor<T, 3> poisoned({k.n, k.p, k.c});
+  for (T& v : poisoned) v = std::numeric_limits<T>::quiet_NaN();
+  kernel::group_norm_backward<T>(dy, x, y, gamma, beta, m, r, from_zero, {}, {});
+  kernel::group_norm_backward<T>(dy, x, y, gamma, beta, m, r, poisoned, {}, {}, kernel::Identity{}, false);
+  CHECK(relative_error(poisoned, from_zero) == 0);
+
   // In place, and without the gradients that are not wanted.
   auto in_place = x;
   kernel::group_norm<T>(in_place, gamma, beta, epsilon, in_place, m, r);
@@ -96,6 +105,10 @@ void against_two_passes(const Case& k, F f, double tolerance, void (*forward)(Vi
   kernel::group_norm_backward<T>(between, x, plain, gamma, beta, m, r, expected_dx, expected_dg, expected_db);
   kernel::group_norm_backward<T>(dy, x, y, gamma, beta, m, r, dx, dg, db, f);
   CHECK(relative_error(dx, expected_dx) < tolerance);
+  Tensor<T, 3> poisoned(e);
+  for (T& v : poisoned) v = std::numeric_limits<T>::quiet_NaN();
+  kernel::group_norm_backward<T>(dy, x, y, gamma, beta, m, r, poisoned, {}, {}, f, false);
+  CHECK(relative_error(poisoned, dx) == 0);  // dx began as 0
   CHECK(relative_error(dg, expected_dg) < tolerance);
   CHECK(relative_error(db, expected_db) < tolerance);
 }

@@ -40,8 +40,8 @@ struct LevelMix {
 };
 
 /// The levels for samples that lie `spacing` pixels of the full image apart (the axis where that is more).
-template <kernel::Pixel P>
-[[nodiscard]] LevelMix choose_levels(const PyramidView<P>& image, double spacing) noexcept {
+template <ImageSource S>
+[[nodiscard]] LevelMix choose_levels(const S& image, double spacing) noexcept {
   const int last = image.levels() - 1;
   if (!(spacing > image.ratio(0))) return {0, 0, 0};
   int level = 0;
@@ -64,32 +64,33 @@ struct Antialiased {
   /// out {h, w, C} = the glimpse of `image` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region that
   /// is not finite or has s <= 0; any other region is allowed, also one outside the image.
   template <ImageSource S, std::floating_point T>
-  void sample(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
-    const auto& image = source.pyramid();
+  void sample(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
     detail::require_usable(region);
     detail::require_shapes(image, out);
     const Extents<2> window{out.extent(0), out.extent(1)};
     const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
     const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
+    prepare_levels(image, mix, window, unit, region);
     read(image, mix.level, unit, region, out, 1 - mix.weight, false);
     if (mix.weight > 0) read(image, mix.level + 1, unit, region, out, mix.weight, true);
   }
 
   /// The same, and what slopes_backward needs in `slopes`, of 3 * h * w * C elements. Rows of `out` dense.
   template <ImageSource S, std::floating_point T>
-  void sample_with_slopes(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
-    const auto& image = source.pyramid();
+  void sample_with_slopes(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
     detail::require_usable(region);
     detail::require_shapes(image, out);
     const Extents<2> window{out.extent(0), out.extent(1)};
     const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
     const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
+    prepare_levels(image, mix, window, unit, region);
     const auto planes = detail::slopes_in(slopes, out.extents(), mix.slope > 0);
     // The spacing is proportional to s: d log(spacing) / ds = 1 / s.
     const double d_mix = mix.slope / static_cast<double>(region.s);
     const auto level = [&](int k, double share, double sign) {
       const Axes at = axes(image, k, window, unit, region);
-      kernel::resample_with_slopes(image.level(k), at.rows, at.columns, {padding, false}, out, planes,
+      const auto from = detail::read_level(image, k, at.rows, at.columns, window, padding);
+      kernel::resample_with_slopes(from.pixels, from.rows, from.columns, {padding, false}, out, planes,
                                    {share, share * at.row_map.scale, share * at.column_map.scale, sign * d_mix}, sign > 0);
     };
     level(mix.level, 1 - mix.weight, -1);
@@ -97,9 +98,8 @@ struct Antialiased {
   }
   /// d loss / d (s, x, y) without reading the image again.
   template <ImageSource S, std::floating_point T>
-  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source,
-                                          const Region<T>& region, T* slopes) const {
-    const auto& image = source.pyramid();
+  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image, const Region<T>& region,
+                                          T* slopes) const {
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
     const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
     const bool mixed = choose_levels(image, spacing(image.extent(), window, unit, region)).slope > 0;
@@ -108,9 +108,8 @@ struct Antialiased {
 
   /// d loss / d (s, x, y), from d_out = d loss / d out.
   template <ImageSource S, std::floating_point T>
-  [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source,
+  [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image,
                                           const Region<T>& region) const {
-    const auto& image = source.pyramid();
     detail::require_usable(region);
     detail::require_shapes(image, d_out);
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
@@ -141,6 +140,15 @@ struct Antialiased {
     };
     add(mix.level, 1 - mix.weight);
     if (mix.weight > 0) add(mix.level + 1, mix.weight);
+  }
+
+  /// The boxes that a glimpse of {h, w} = `window` at `region` reads, the second empty where one level is enough: for
+  /// fovea::prepare, where several glimpses are known together.
+  template <ImageSource S, std::floating_point T>
+  [[nodiscard]] std::array<LevelBox, 2> boxes(const S& image, const Region<T>& region, Extents<2> window) const {
+    detail::require_usable(region);
+    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
+    return boxes(image, choose_levels(image, spacing(image.extent(), window, unit, region)), window, unit, region);
   }
 
   /// The op: `images` B sources of equal channels, `regions` [B, 3] as (s, x, y) -> glimpses [B, h, w, C], `extent` = {h, w}.
@@ -198,6 +206,23 @@ struct Antialiased {
     return static_cast<double>(region.s) * std::max(x, y) * std::exp2(bias);
   }
 
+  /// The boxes of the levels that the glimpse reads.
+  template <ImageSource S, class T>
+  [[nodiscard]] std::array<LevelBox, 2> boxes(const S& image, const LevelMix& mix, Extents<2> window,
+                                              const std::array<double, 2>& unit, const Region<T>& region) const {
+    const auto box = [&](int level) -> LevelBox {
+      const Axes at = axes(image, level, window, unit, region);
+      return {level, detail::reach(at.rows, at.columns, window, image.level_extent(level), padding)};
+    };
+    return {box(mix.level), mix.weight > 0 ? box(mix.level + 1) : LevelBox{mix.level, {}}};
+  }
+  /// Both levels of a glimpse at once, for a source that would otherwise decode twice.
+  template <ImageSource S, class T>
+  void prepare_levels(const S& image, const LevelMix& mix, Extents<2> window, const std::array<double, 2>& unit,
+                      const Region<T>& region) const {
+    if constexpr (!ImageInMemory<S>) prepare(image, std::span<const LevelBox>(boxes(image, mix, window, unit, region)));
+  }
+
   /// The axes of a read of one level.
   struct Axes {
     detail::AxisMap row_map;
@@ -205,8 +230,8 @@ struct Antialiased {
     kernel::SampleAxis rows;
     kernel::SampleAxis columns;
   };
-  template <class P, class T>
-  [[nodiscard]] static Axes axes(const PyramidView<P>& image, int level, Extents<2> window, const std::array<double, 2>& unit,
+  template <ImageSource S, class T>
+  [[nodiscard]] static Axes axes(const S& image, int level, Extents<2> window, const std::array<double, 2>& unit,
                                  const Region<T>& region) noexcept {
     const detail::AxisMap rows(static_cast<double>(image.extent()[0]) / image.ratios(level)[0], window[0], false);
     const detail::AxisMap columns(static_cast<double>(image.extent()[1]) / image.ratios(level)[1], window[1], false);
@@ -215,20 +240,24 @@ struct Antialiased {
             columns.axis(static_cast<double>(region.x), s * unit[0])};
   }
 
-  template <class P, class T>
-  void read(const PyramidView<P>& image, int level, const std::array<double, 2>& unit, const Region<T>& region, View<T, 3> out,
-            double scale, bool accumulate) const noexcept {
-    const Axes at = axes(image, level, {out.extent(0), out.extent(1)}, unit, region);
-    kernel::resample(image.level(level), at.rows, at.columns, {padding, false}, out, scale, accumulate);
+  template <ImageSource S, class T>
+  void read(const S& image, int level, const std::array<double, 2>& unit, const Region<T>& region, View<T, 3> out, double scale,
+            bool accumulate) const {
+    const Extents<2> window{out.extent(0), out.extent(1)};
+    const Axes at = axes(image, level, window, unit, region);
+    const auto from = detail::read_level(image, level, at.rows, at.columns, window, padding);
+    kernel::resample(from.pixels, from.rows, from.columns, {padding, false}, out, scale, accumulate);
   }
 
   /// Adds `scale` times the gradient of one level's read; returns the sum of d_out * value.
-  template <class P, class T>
-  double add_backward(View<const T, 3> d_out, const PyramidView<P>& image, int level, const std::array<double, 2>& unit,
-                      const Region<T>& region, double scale, Region<double>& sum) const noexcept {
-    const Axes at = axes(image, level, {d_out.extent(0), d_out.extent(1)}, unit, region);
+  template <ImageSource S, class T>
+  double add_backward(View<const T, 3> d_out, const S& image, int level, const std::array<double, 2>& unit,
+                      const Region<T>& region, double scale, Region<double>& sum) const {
+    const Extents<2> window{d_out.extent(0), d_out.extent(1)};
+    const Axes at = axes(image, level, window, unit, region);
+    const auto from = detail::read_level(image, level, at.rows, at.columns, window, padding);
     const kernel::ResampleGradient gradient =
-        kernel::resample_backward(d_out, image.level(level), at.rows, at.columns, {padding, false});
+        kernel::resample_backward(d_out, from.pixels, from.rows, from.columns, {padding, false});
     sum.x += scale * at.column_map.centre(gradient.columns);
     sum.y += scale * at.row_map.centre(gradient.rows);
     sum.s += scale * (unit[0] * at.column_map.half(gradient.columns) + unit[1] * at.row_map.half(gradient.rows));

@@ -19,6 +19,7 @@
 #include <fovea/image/view.hpp>
 #include <fovea/kernel/resample.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <concepts>
@@ -36,66 +37,64 @@ struct Bilinear {
   /// false: -1 and 1 are the outer edges of the outer pixels; true: their centres (torch before 1.3).
   bool align_corners = false;
 
-  /// out {h, w, C} = the glimpse of `source` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region
+  /// out {h, w, C} = the glimpse of `image` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region
   /// that is not finite or has s <= 0; any other region is allowed, also one outside the image.
   template <ImageSource S, std::floating_point T>
-  void sample(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
-    const auto& image = source.pyramid();
+  void sample(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
     detail::require_usable(region);
     detail::require_shapes(image, out);
     const Axes at = axes(image, {out.extent(0), out.extent(1)}, region);
-    kernel::resample(image.level(0), at.rows, at.columns, {padding, align_corners}, out);
+    const auto from = read(image, at, out.extents());
+    kernel::resample(from.pixels, from.rows, from.columns, {padding, align_corners}, out);
   }
   /// The same, and what slopes_backward needs in `slopes`, of 3 * h * w * C elements. Rows of `out` dense.
   template <ImageSource S, std::floating_point T>
-  void sample_with_slopes(const S& source, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
-    const auto& image = source.pyramid();
+  void sample_with_slopes(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
     detail::require_usable(region);
     detail::require_shapes(image, out);
     const Axes at = axes(image, {out.extent(0), out.extent(1)}, region);
-    kernel::resample_with_slopes(image.level(0), at.rows, at.columns, {padding, align_corners}, out,
+    const auto from = read(image, at, out.extents());
+    kernel::resample_with_slopes(from.pixels, from.rows, from.columns, {padding, align_corners}, out,
                                  detail::slopes_in(slopes, out.extents(), false),
                                  {.rows = at.row_map.scale, .columns = at.column_map.scale});
   }
   /// d loss / d (s, x, y) without reading the image again.
   template <ImageSource S, std::floating_point T>
-  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source, const Region<T>&,
+  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image, const Region<T>&,
                                           T* slopes) const {
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
     return detail::region_gradient<T>(d_out, detail::slopes_in(slopes, d_out.extents(), false),
-                                      unit_half_extents(aspect, source.pyramid().extent(), window), align_corners);
+                                      unit_half_extents(aspect, image.extent(), window), align_corners);
   }
   /// `sample` for any 2x3 matrix `theta`, row-major, from glimpse to image coordinates, as affine_grid takes it.
   template <ImageSource S, std::floating_point T>
-  void sample(const S& source, const std::array<T, 6>& theta, std::type_identity_t<View<T, 3>> out) const {
-    const auto& image = source.pyramid();
+  void sample(const S& image, const std::array<T, 6>& theta, std::type_identity_t<View<T, 3>> out) const {
     detail::require_shapes(image, out);
-    kernel::resample_affine(image.level(0), lattice(image, {out.extent(0), out.extent(1)}, theta), {padding, align_corners},
-                            out);
+    const auto from = read(image, lattice(image, {out.extent(0), out.extent(1)}, theta), out.extents());
+    kernel::resample_affine(from.pixels, from.lattice, {padding, align_corners}, out);
   }
 
   /// d loss / d (s, x, y), from d_out = d loss / d out.
   template <ImageSource S, std::floating_point T>
-  [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source,
+  [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image,
                                           const Region<T>& region) const {
-    const auto& image = source.pyramid();
     detail::require_usable(region);
     detail::require_shapes(image, d_out);
     const Axes at = axes(image, {d_out.extent(0), d_out.extent(1)}, region);
+    const auto from = read(image, at, d_out.extents());
     const kernel::ResampleGradient gradient =
-        kernel::resample_backward(d_out, image.level(0), at.rows, at.columns, {padding, align_corners});
+        kernel::resample_backward(d_out, from.pixels, from.rows, from.columns, {padding, align_corners});
     return {static_cast<T>(at.unit[0] * at.column_map.half(gradient.columns) + at.unit[1] * at.row_map.half(gradient.rows)),
             static_cast<T>(at.column_map.centre(gradient.columns)), static_cast<T>(at.row_map.centre(gradient.rows))};
   }
   /// d loss / d theta.
   template <ImageSource S, std::floating_point T>
-  [[nodiscard]] std::array<T, 6> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& source,
+  [[nodiscard]] std::array<T, 6> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image,
                                                  const std::array<T, 6>& theta) const {
-    const auto& image = source.pyramid();
     detail::require_shapes(image, d_out);
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
-    const kernel::SampleAffine g =
-        kernel::resample_affine_backward(d_out, image.level(0), lattice(image, window, theta), {padding, align_corners});
+    const auto from = read(image, lattice(image, window, theta), d_out.extents());
+    const kernel::SampleAffine g = kernel::resample_affine_backward(d_out, from.pixels, from.lattice, {padding, align_corners});
     const auto [rows, columns] = maps(image, window);
     const auto chain = [&rows = rows, &columns = columns](double scale, double j, double i, double one) {
       return std::array<double, 3>{scale * (columns.step * j + columns.first * one), scale * (rows.step * i + rows.first * one),
@@ -123,6 +122,15 @@ struct Bilinear {
     detail::require_shapes(shape, d_out);
     kernel::resample_affine_backward_source(d_out, lattice(shape, {d_out.extent(0), d_out.extent(1)}, theta),
                                             {padding, align_corners}, d_image);
+  }
+
+  /// The box that a glimpse of {h, w} = `window` at `region` reads, and an empty one: for fovea::prepare, where several
+  /// glimpses are known together.
+  template <ImageSource S, std::floating_point T>
+  [[nodiscard]] std::array<LevelBox, 2> boxes(const S& image, const Region<T>& region, Extents<2> window) const {
+    detail::require_usable(region);
+    const Axes at = axes(image, window, region);
+    return {LevelBox{0, detail::reach(at.rows, at.columns, window, image.level_extent(0), padding)}, LevelBox{0, {}}};
   }
 
   /// The op: `images` B sources of equal channels, `regions` [B, 3] as (s, x, y) -> glimpses [B, h, w, C], `extent` = {h, w}.
@@ -170,22 +178,51 @@ struct Bilinear {
     detail::AxisMap rows;
     detail::AxisMap columns;
   };
-  template <class P>
-  [[nodiscard]] Maps maps(const PyramidView<P>& image, Extents<2> window) const noexcept {
+  /// The pixels of the finest level that a glimpse touches, with its axes in them.
+  template <ImageSource S>
+  [[nodiscard]] detail::LevelPixels<PixelOf<S>> read(const S& image, const Axes& at, const Extents<3>& out) const {
+    return detail::read_level(image, 0, at.rows, at.columns, {out[0], out[1]}, padding);
+  }
+  template <kernel::Pixel P>
+  struct AffinePixels {
+    ImageView<P> pixels;
+    kernel::SampleAffine lattice;
+  };
+  template <ImageSource S>
+  [[nodiscard]] AffinePixels<PixelOf<S>> read(const S& image, kernel::SampleAffine lattice, const Extents<3>& out) const {
+    if constexpr (ImageInMemory<S>) {
+      return {image.level(0), lattice};
+    } else {
+      // The box around the four corners, as one axis of two samples each.
+      const auto axis = [&](std::size_t k) -> kernel::SampleAxis {
+        const double across = lattice[k] * static_cast<double>(out[1] - 1);
+        const double down = lattice[k + 1] * static_cast<double>(out[0] - 1);
+        const double low = lattice[k + 2] + std::min(across, 0.0) + std::min(down, 0.0);
+        const double high = lattice[k + 2] + std::max(across, 0.0) + std::max(down, 0.0);
+        return {low, high - low};
+      };
+      const PixelWindow<PixelOf<S>> part =
+          image.read(0, detail::reach(axis(3), axis(0), {2, 2}, image.level_extent(0), padding));
+      lattice[2] -= static_cast<double>(part.left);
+      lattice[5] -= static_cast<double>(part.top);
+      return {part.pixels, lattice};
+    }
+  }
+  template <ImageSource S>
+  [[nodiscard]] Maps maps(const S& image, Extents<2> window) const noexcept {
     return {{static_cast<double>(image.extent()[0]) / image.ratios(0)[0], window[0], align_corners},
             {static_cast<double>(image.extent()[1]) / image.ratios(0)[1], window[1], align_corners}};
   }
-  template <class P, class T>
-  [[nodiscard]] Axes axes(const PyramidView<P>& image, Extents<2> window, const Region<T>& region) const {
+  template <ImageSource S, class T>
+  [[nodiscard]] Axes axes(const S& image, Extents<2> window, const Region<T>& region) const {
     const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
     const Maps map = maps(image, window);
     const double s = static_cast<double>(region.s);
     return {map.rows, map.columns, map.rows.axis(static_cast<double>(region.y), s * unit[1]),
             map.columns.axis(static_cast<double>(region.x), s * unit[0]), unit};
   }
-  template <class P, class T>
-  [[nodiscard]] kernel::SampleAffine lattice(const PyramidView<P>& image, Extents<2> window,
-                                             const std::array<T, 6>& theta) const {
+  template <ImageSource S, class T>
+  [[nodiscard]] kernel::SampleAffine lattice(const S& image, Extents<2> window, const std::array<T, 6>& theta) const {
     for (const T t : theta) require(std::isfinite(t), "glimpse: a matrix of finite numbers expected, ", t, " came");
     const auto [rows, columns] = maps(image, window);
     const auto row = [&rows = rows, &columns = columns](const detail::AxisMap& map, T t0, T t1, T t2) {

@@ -12,6 +12,7 @@
 #include <fovea/image/view.hpp>
 #include <fovea/kernel/resample.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <concepts>
@@ -72,13 +73,58 @@ void require_usable(const Region<T>& region, Index sample) {
           ", x = ", region.x, ", y = ", region.y, " came");
 }
 
-template <kernel::Pixel P, class T>
-void require_shapes(const PyramidView<P>& image, const View<T, 3>& out) {
+template <ImageSource S, class T>
+void require_shapes(const S& image, const View<T, 3>& out) {
   require(image.levels() >= 1, "glimpse: an image with at least one level expected");
   require(out.extent(2) == image.channels(), "glimpse: ", out.extent(2), " channels expected, the image has ",
           image.channels());
   require(out.extent(0) >= 1 && out.extent(1) >= 1, "glimpse: a window of at least 1x1 expected, ", out.extent(0), "x",
           out.extent(1), " came");
+}
+
+/// The pixels of one axis that `count` samples along it touch, and one more on either side, {first, end}: with them a sample
+/// has the same neighbours in the part as in the whole, also where it lies on a pixel or is mirrored at an edge.
+[[nodiscard]] inline std::array<Index, 2> reach(kernel::SampleAxis axis, Index count, Index extent,
+                                                kernel::Padding padding) noexcept {
+  const auto last = static_cast<double>(extent - 1);
+  const double end = axis.origin + static_cast<double>(count - 1) * axis.step;
+  double low = std::min(axis.origin, end);
+  double high = std::max(axis.origin, end);
+  if (padding == kernel::Padding::reflection) {
+    const double mirrored_low = -low;
+    const double mirrored_high = 2 * last - high;
+    if (low < 0) high = std::max(high, mirrored_low);
+    if (high > last) low = std::min(low, mirrored_high);
+  }
+  const auto first = static_cast<Index>(std::floor(std::clamp(low, 0.0, last)));
+  const auto final = static_cast<Index>(std::floor(std::clamp(high, 0.0, last)));
+  return {std::max(Index{0}, first - 1), std::min(extent, final + 3)};
+}
+[[nodiscard]] inline PixelBox reach(kernel::SampleAxis rows, kernel::SampleAxis columns, Extents<2> window, Extents<2> extent,
+                                    kernel::Padding padding) noexcept {
+  const auto [top, bottom] = reach(rows, window[0], extent[0], padding);
+  const auto [left, right] = reach(columns, window[1], extent[1], padding);
+  return {top, left, bottom - top, right - left};
+}
+
+/// Pixels of a level with the axes along which to sample them: those of the level, moved to where the pixels begin.
+template <kernel::Pixel P>
+struct LevelPixels {
+  ImageView<P> pixels;
+  kernel::SampleAxis rows;
+  kernel::SampleAxis columns;
+};
+template <ImageSource S>
+[[nodiscard]] LevelPixels<PixelOf<S>> read_level(const S& image, int level, kernel::SampleAxis rows, kernel::SampleAxis columns,
+                                                 Extents<2> window, kernel::Padding padding) {
+  if constexpr (ImageInMemory<S>) {
+    return {image.level(level), rows, columns};
+  } else {
+    const PixelWindow<PixelOf<S>> part = image.read(level, reach(rows, columns, window, image.level_extent(level), padding));
+    return {part.pixels,
+            {rows.origin - static_cast<double>(part.top), rows.step},
+            {columns.origin - static_cast<double>(part.left), columns.step}};
+  }
 }
 
 /// The slopes of one glimpse as a sampler keeps them in `memory`, of kSlopePlanes * h * w * C elements: rows and columns in
@@ -117,14 +163,14 @@ VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> i
   T* slopes = wanted ? context.scratch(batch * planes) : nullptr;
   for (Index b = 0; b < batch; ++b) {
     const Region<T> region{regions.value[3 * b], regions.value[3 * b + 1], regions.value[3 * b + 2]};
-    const auto& pyramid = images[static_cast<std::size_t>(b)].pyramid();
+    const Source& image = images[static_cast<std::size_t>(b)];
     require_usable(region, b);
-    require(pyramid.channels() == channels, "glimpse: sample ", b, ": ", channels, " channels expected, the image has ",
-            pyramid.channels());
+    require(image.channels() == channels, "glimpse: sample ", b, ": ", channels, " channels expected, the image has ",
+            image.channels());
     if (wanted) {
-      sampler.sample_with_slopes(pyramid, region, out.template mutable_values<4>()[b], slopes + b * planes);
+      sampler.sample_with_slopes(image, region, out.template mutable_values<4>()[b], slopes + b * planes);
     } else {
-      sampler.sample(pyramid, region, out.template mutable_values<4>()[b]);
+      sampler.sample(image, region, out.template mutable_values<4>()[b]);
     }
   }
   if constexpr (C::recording) {
@@ -134,7 +180,7 @@ VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> i
           const Region<T> region{regions.value[3 * b], regions.value[3 * b + 1], regions.value[3 * b + 2]};
           const View<const T, 4> d_out = out.template gradients<4>();
           const Region<T> gradient =
-              sampler.slopes_backward(d_out[b], images[static_cast<std::size_t>(b)].pyramid(), region, slopes + b * planes);
+              sampler.slopes_backward(d_out[b], images[static_cast<std::size_t>(b)], region, slopes + b * planes);
           regions.gradient[3 * b] += gradient.s;
           regions.gradient[3 * b + 1] += gradient.x;
           regions.gradient[3 * b + 2] += gradient.y;
@@ -193,5 +239,25 @@ class VarImages {
 };
 
 }  // namespace detail
+
+/// Tells a source which regions glimpses of {h, w} = `window` will be read at, so that a file that can only be decoded from the
+/// top is decoded once for all of them. Nothing to do for pixels in memory. Throws Error on unusable regions.
+template <class Sampler, ImageSource S, class T>
+void prepare(const Sampler& sampler, const S& image, std::span<const Region<T>> regions, Extents<2> window) {
+  if constexpr (!ImageInMemory<S>) {
+    std::array<LevelBox, 64> boxes{};
+    while (!regions.empty()) {
+      const std::size_t count = std::min(regions.size(), boxes.size() / 2);
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::array<LevelBox, 2> levels = sampler.boxes(image, regions[i], window);
+        boxes[2 * i] = levels[0];
+        boxes[2 * i + 1] = levels[1];
+      }
+      fovea::prepare(image, std::span<const LevelBox>(boxes).first(2 * count));
+      regions = regions.subspan(count);
+    }
+  }
+}
+
 }  // namespace glimpse
 }  // namespace fovea::inline FOVEA_ABI

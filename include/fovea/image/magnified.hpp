@@ -190,7 +190,7 @@ class Magnifier {
 
 /// The levels of a magnified canvas: an ImageSource of bytes, like a Pyramid of the large image without its finest levels, and
 /// equal to it to 1/255 (that one averages rounded pixels). Holds a copy of nothing: the canvas may go.
-class MagnifiedImage {
+class MagnifiedImage : public PyramidView<std::uint8_t> {
  public:
   MagnifiedImage() = default;
   MagnifiedImage(const Magnifier& magnifier, View<const std::uint8_t, 3> canvas, Arena& scratch) {
@@ -208,7 +208,7 @@ class MagnifiedImage {
     magnifier.require_canvas(canvas);
     const Index channels = magnifier.channels_;
     if (static_cast<Index>(pixels_.size()) < magnifier.pixels_) pixels_.resize(static_cast<std::size_t>(magnifier.pixels_));
-    view_ = PyramidView<std::uint8_t>(magnifier.image_, channels);
+    PyramidView<std::uint8_t> view(magnifier.image_, channels);
     const ArenaScope scope(scratch);
 
     // Along the rows of the canvas.
@@ -257,14 +257,11 @@ class MagnifiedImage {
       const double terms = std::pow(4.0, static_cast<double>(level));
       store(sums, extent, magnifier.image_, channels, side, terms, pixels_.data() + at);
       const auto ratio = static_cast<double>(side);
-      view_.push_back(ImageView<std::uint8_t>(pixels_.data() + at, {extent[0], extent[1], channels}), {ratio, ratio});
+      view.push_back(ImageView<std::uint8_t>(pixels_.data() + at, {extent[0], extent[1], channels}), {ratio, ratio});
       at += Magnifier::round_up(product(extent) * channels);
     }
+    PyramidView<std::uint8_t>::operator=(view);
   }
-
-  [[nodiscard]] Extents<2> extent() const noexcept { return view_.extent(); }
-  [[nodiscard]] Index channels() const noexcept { return view_.channels(); }
-  [[nodiscard]] const PyramidView<std::uint8_t>& pyramid() const noexcept { return view_; }
 
  private:
   /// out = sums / terms, the last row and column by less.
@@ -284,7 +281,6 @@ class MagnifiedImage {
     }
   }
 
-  PyramidView<std::uint8_t> view_;
   std::vector<std::uint8_t> pixels_;
 };
 

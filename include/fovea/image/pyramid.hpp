@@ -26,12 +26,140 @@ struct PyramidOptions {
   int levels = PyramidView<float>::max_levels;
 };
 
-/// An image with its lower resolutions; the image itself stays the caller's and must outlive this.
-/// Level k has ceil(n / 2^k) pixels a side, each the exact average of the 2^k x 2^k pixels of the image under it (of those that
-/// exist, at the right and lower edge), rounded once, to nearest. One pass over the image; assigning an image of the same size
-/// allocates nothing. Not thread-safe while assigning.
+namespace detail {
+
+/// Makes room for `size` elements; memory that is there stays.
+template <class V>
+void grow(std::vector<V>& memory, Index size) {
+  if (static_cast<Index>(memory.size()) < size) memory.resize(static_cast<std::size_t>(size));
+}
+
+}  // namespace detail
+
+/// Area averages of an image that comes row by row: the sums that wait for their partner, two rows for each level, and nothing
+/// else. Level k has ceil(n / 2^k) pixels a side, each the exact average of the 2^k x 2^k pixels of the image under it (of
+/// those that exist, at the right and lower edge), rounded once, to nearest.
 template <kernel::Pixel P>
-class Pyramid {
+class PyramidBuilder {
+ public:
+  /// Begins an image of {height, width} with `levels` levels, itself included. Allocates only where it needs more than before.
+  void start(Extents<2> extent, Index channels, int levels) {
+    require(extent[0] >= 1 && extent[1] >= 1 && channels >= 1, "pyramid: an image of at least 1x1x1 expected, ", extent[0], "x",
+            extent[1], "x", channels, " came");
+    require(levels >= 1 && levels <= PyramidView<P>::max_levels, "pyramid: 1 to ", PyramidView<P>::max_levels,
+            " levels expected, ", levels, " came");
+    extent_ = extent;
+    channels_ = channels;
+    count_ = static_cast<std::size_t>(levels);
+    Index fine_sums = 0;
+    Index coarse_sums = 0;
+    level_[0].extent = extent;
+    for (std::size_t k = 1; k < count_; ++k) {
+      level_[k].extent = {(level_[k - 1].extent[0] + 1) / 2, (level_[k - 1].extent[1] + 1) / 2};
+      level_[k].next = 0;
+      (static_cast<int>(k) <= kFineLevels ? fine_sums : coarse_sums) += 2 * round_up(level_[k].extent[1] * channels);
+    }
+    detail::grow(fine_, fine_sums);
+    detail::grow(coarse_, coarse_sums);
+    Fine* fine = fine_.data();
+    Coarse* coarse = coarse_.data();
+    for (std::size_t k = 1; k < count_; ++k) {
+      const Index row = round_up(level_[k].extent[1] * channels);
+      for (std::size_t i = 0; i < 2; ++i) {
+        if (static_cast<int>(k) <= kFineLevels) {
+          level_[k].fine[i] = fine;
+          fine += row;
+        } else {
+          level_[k].coarse[i] = coarse;
+          coarse += row;
+        }
+      }
+    }
+  }
+
+  /// {height, width} of level k.
+  [[nodiscard]] Extents<2> level_extent(int k) const noexcept { return level_[static_cast<std::size_t>(k)].extent; }
+
+  /// The next two rows of the image, width * channels elements each; `lower` null where there is but one left. For each row i
+  /// of a level k >= 1 that is complete with them, `place(k, i)` says where its averages go (null: nowhere), and then
+  /// `finished(k, i)` is told.
+  template <class Place, class Finished>
+  void add_rows(const P* upper, const P* lower, Place&& place, Finished&& finished) {
+    if (count_ == 1) return;
+    Level& first = level_[1];
+    kernel::add_blocks(upper, lower, extent_[1], channels_, first.fine[static_cast<std::size_t>(first.next % 2)]);
+    finish_row(1, place, finished);
+  }
+  template <class Place>
+  void add_rows(const P* upper, const P* lower, Place&& place) {
+    add_rows(upper, lower, place, [](int, Index) {});
+  }
+
+ private:
+  /// Up to this level the sums of bytes fit 16 bits (4^4 * 255 < 2^16), those of 16-bit pixels 32.
+  static constexpr int kFineLevels = 4;
+  using Fine = std::conditional_t<std::is_same_v<P, std::uint8_t>, std::uint16_t,
+                                  std::conditional_t<std::is_same_v<P, std::uint16_t>, std::uint32_t, P>>;
+  using Coarse = std::conditional_t<std::is_floating_point_v<P>, P, std::uint64_t>;
+
+  struct Level {
+    Extents<2> extent{};
+    Index next = 0;  ///< the row to be finished next
+    std::array<Fine*, 2> fine{};
+    std::array<Coarse*, 2> coarse{};
+  };
+
+  static constexpr Index round_up(Index n) noexcept { return (n + 63) / 64 * 64; }
+
+  /// Row `next` of level k has its sums: store the averages, and hand a finished pair of rows to the level below.
+  template <class Place, class Finished>
+  void finish_row(std::size_t k, Place& place, Finished& finished) {
+    Level& level = level_[k];
+    const Index row = level.next++;
+    const auto slot = static_cast<std::size_t>(row % 2);
+    if (P* to = place(static_cast<int>(k), row); to != nullptr) {
+      if (static_cast<int>(k) <= kFineLevels) {
+        store_row(level, k, row, level.fine[slot], to);
+      } else {
+        store_row(level, k, row, level.coarse[slot], to);
+      }
+    }
+    finished(static_cast<int>(k), row);
+    const bool last = row == level.extent[0] - 1;
+    if (k + 1 == count_ || (slot == 0 && !last)) return;
+    Level& below = level_[k + 1];
+    const auto to = static_cast<std::size_t>(below.next % 2);
+    if (static_cast<int>(k) < kFineLevels) {
+      kernel::add_blocks(level.fine[0], slot == 1 ? level.fine[1] : nullptr, level.extent[1], channels_, below.fine[to]);
+    } else if (static_cast<int>(k) == kFineLevels) {
+      kernel::add_blocks(level.fine[0], slot == 1 ? level.fine[1] : nullptr, level.extent[1], channels_, below.coarse[to]);
+    } else {
+      kernel::add_blocks(level.coarse[0], slot == 1 ? level.coarse[1] : nullptr, level.extent[1], channels_, below.coarse[to]);
+    }
+    finish_row(k + 1, place, finished);
+  }
+
+  template <class Sum>
+  void store_row(const Level& level, std::size_t k, Index row, const Sum* sums, P* to) const noexcept {
+    const Index side = Index{1} << k;
+    const Index rows = std::min(side, extent_[0] - row * side);
+    const Index last = level.extent[1] - 1;
+    kernel::divide_row(sums, last * channels_, rows * side, to);
+    kernel::divide_row(sums + last * channels_, channels_, rows * (extent_[1] - last * side), to + last * channels_);
+  }
+
+  Extents<2> extent_{};
+  Index channels_ = 0;
+  std::size_t count_ = 1;
+  std::array<Level, PyramidView<P>::max_levels> level_{};
+  std::vector<Fine> fine_;
+  std::vector<Coarse> coarse_;
+};
+
+/// An image with its lower resolutions, as PyramidBuilder has them; the image itself stays the caller's and must outlive this.
+/// One pass over the image; assigning an image of the same size allocates nothing. Not thread-safe while assigning.
+template <kernel::Pixel P>
+class Pyramid : public PyramidView<P> {
  public:
   Pyramid() = default;
   explicit Pyramid(ImageView<P> image, PyramidOptions options = {}) { assign(image, options); }
@@ -48,91 +176,45 @@ class Pyramid {
     require(options.smallest >= 1 && options.levels >= 1 && options.levels <= PyramidView<P>::max_levels,
             "pyramid: a smallest side of at least 1 and 1 to ", PyramidView<P>::max_levels, " levels expected, ",
             options.smallest, " and ", options.levels, " came");
-    // Where everything goes: pixels of the levels, and for each two rows of sums that wait for their partner.
-    std::array<Extents<2>, PyramidView<P>::max_levels> extents{};
-    extents[0] = view.extent();
-    std::size_t count = 1;
-    Index pixels = 0;
-    Index fine_sums = 0;
-    Index coarse_sums = 0;
+    const Extents<2> extent = view.extent();
     const Index channels = view.channels();
-    while (static_cast<int>(count) < options.levels &&
-           std::max(extents[count - 1][0], extents[count - 1][1]) > options.smallest) {
-      extents[count] = {(extents[count - 1][0] + 1) / 2, (extents[count - 1][1] + 1) / 2};
-      pixels += round_up(product(extents[count]) * channels);
-      (static_cast<int>(count) <= kFineLevels ? fine_sums : coarse_sums) += 2 * round_up(extents[count][1] * channels);
-      ++count;
+    int count = 1;
+    for (Index side = std::max(extent[0], extent[1]); count < options.levels && side > options.smallest; ++count) {
+      side = (side + 1) / 2;
     }
-    grow(pixels_, pixels);
-    grow(fine_, fine_sums);
-    grow(coarse_, coarse_sums);
-    const bool dense = (image.stride(2) == 1 || channels == 1) && (image.stride(1) == channels || image.extent(1) == 1);
-    if (!dense) grow(rows_, 2 * image.extent(1) * channels);
-
-    Index pixel_at = 0;
-    Index fine_at = 0;
-    Index coarse_at = 0;
-    for (std::size_t k = 1; k < count; ++k) {
-      Level& level = level_[k];
-      level.extent = extents[k];
-      level.pixels = pixels_.data() + pixel_at;
-      level.next = 0;
-      pixel_at += round_up(product(extents[k]) * channels);
-      const Index row = round_up(extents[k][1] * channels);
-      for (std::size_t i = 0; i < 2; ++i) {
-        if (static_cast<int>(k) <= kFineLevels) {
-          level.fine[i] = fine_.data() + fine_at;
-          fine_at += row;
-        } else {
-          level.coarse[i] = coarse_.data() + coarse_at;
-          coarse_at += row;
-        }
-      }
-      const double ratio = static_cast<double>(Index{1} << k);
-      view.push_back(ImageView<P>(level.pixels, {extents[k][0], extents[k][1], channels}), {ratio, ratio});
+    builder_.start(extent, channels, count);
+    const auto level_size = [&](int k) { return (product(builder_.level_extent(k)) * channels + 63) / 64 * 64; };
+    Index pixels = 0;
+    for (int k = 1; k < count; ++k) pixels += level_size(k);
+    detail::grow(pixels_, pixels);
+    std::array<P*, PyramidView<P>::max_levels> levels{};
+    P* memory = pixels_.data();
+    for (int k = 1; k < count; ++k) {
+      levels[static_cast<std::size_t>(k)] = memory;
+      const Extents<2> e = builder_.level_extent(k);
+      const auto ratio = static_cast<double>(Index{1} << k);
+      view.push_back(ImageView<P>(memory, {e[0], e[1], channels}), {ratio, ratio});
+      memory += level_size(k);
     }
-    view_ = view;
-    extent_ = extents[0];
-    channels_ = channels;
-    count_ = count;
+    PyramidView<P>::operator=(view);
     if (count == 1) return;
-    for (Index y = 0; y < extent_[0]; y += 2) {
+
+    const bool dense = (image.stride(2) == 1 || channels == 1) && (image.stride(1) == channels || image.extent(1) == 1);
+    if (!dense) detail::grow(rows_, 2 * extent[1] * channels);
+    for (Index y = 0; y < extent[0]; y += 2) {
       const P* upper = image.data() + y * image.stride(0);
-      const P* lower = y + 1 < extent_[0] ? upper + image.stride(0) : nullptr;
+      const P* lower = y + 1 < extent[0] ? upper + image.stride(0) : nullptr;
       if (!dense) {
         upper = copy_row(image, y, rows_.data());
-        if (lower != nullptr) lower = copy_row(image, y + 1, rows_.data() + extent_[1] * channels);
+        if (lower != nullptr) lower = copy_row(image, y + 1, rows_.data() + extent[1] * channels);
       }
-      Fine* sums = level_[1].fine[static_cast<std::size_t>(y / 2) % 2];
-      kernel::add_blocks(upper, lower, extent_[1], channels_, sums);
-      finish_row(1);
+      builder_.add_rows(upper, lower, [&](int k, Index row) {
+        return levels[static_cast<std::size_t>(k)] + row * builder_.level_extent(k)[1] * channels;
+      });
     }
   }
 
-  [[nodiscard]] Extents<2> extent() const noexcept { return view_.extent(); }
-  [[nodiscard]] Index channels() const noexcept { return view_.channels(); }
-  [[nodiscard]] const PyramidView<P>& pyramid() const noexcept { return view_; }
-
  private:
-  /// Up to this level the sums of bytes fit 16 bits (4^4 * 255 < 2^16), those of 16-bit pixels 32.
-  static constexpr int kFineLevels = 4;
-  using Fine = std::conditional_t<std::is_same_v<P, std::uint8_t>, std::uint16_t,
-                                  std::conditional_t<std::is_same_v<P, std::uint16_t>, std::uint32_t, P>>;
-  using Coarse = std::conditional_t<std::is_floating_point_v<P>, P, std::uint64_t>;
-
-  struct Level {
-    Extents<2> extent{};
-    P* pixels = nullptr;
-    Index next = 0;  ///< the row to be finished next
-    std::array<Fine*, 2> fine{};
-    std::array<Coarse*, 2> coarse{};
-  };
-
-  static constexpr Index round_up(Index n) noexcept { return (n + 63) / 64 * 64; }
-  template <class V>
-  static void grow(std::vector<V>& memory, Index size) {
-    if (static_cast<Index>(memory.size()) < size) memory.resize(static_cast<std::size_t>(size));
-  }
   static const P* copy_row(const ImageView<P>& image, Index y, P* to) noexcept {
     P* p = to;
     for (Index x = 0; x < image.extent(1); ++x) {
@@ -141,48 +223,8 @@ class Pyramid {
     return to;
   }
 
-  /// Row `next` of level k has its sums: store the averages, and hand a finished pair of rows to the level below.
-  void finish_row(std::size_t k) noexcept {
-    Level& level = level_[k];
-    const Index row = level.next++;
-    const auto slot = static_cast<std::size_t>(row % 2);
-    if (static_cast<int>(k) <= kFineLevels) {
-      store_row(level, k, row, level.fine[slot]);
-    } else {
-      store_row(level, k, row, level.coarse[slot]);
-    }
-    const bool last = row == level.extent[0] - 1;
-    if (k + 1 == count_ || (slot == 0 && !last)) return;
-    Level& below = level_[k + 1];
-    const auto to = static_cast<std::size_t>(below.next % 2);
-    if (static_cast<int>(k) < kFineLevels) {
-      kernel::add_blocks(level.fine[0], slot == 1 ? level.fine[1] : nullptr, level.extent[1], channels_, below.fine[to]);
-    } else if (static_cast<int>(k) == kFineLevels) {
-      kernel::add_blocks(level.fine[0], slot == 1 ? level.fine[1] : nullptr, level.extent[1], channels_, below.coarse[to]);
-    } else {
-      kernel::add_blocks(level.coarse[0], slot == 1 ? level.coarse[1] : nullptr, level.extent[1], channels_, below.coarse[to]);
-    }
-    finish_row(k + 1);
-  }
-
-  template <class Sum>
-  void store_row(const Level& level, std::size_t k, Index row, const Sum* sums) const noexcept {
-    const Index side = Index{1} << k;
-    const Index rows = std::min(side, extent_[0] - row * side);
-    const Index last = level.extent[1] - 1;
-    P* to = level.pixels + row * level.extent[1] * channels_;
-    kernel::divide_row(sums, last * channels_, rows * side, to);
-    kernel::divide_row(sums + last * channels_, channels_, rows * (extent_[1] - last * side), to + last * channels_);
-  }
-
-  PyramidView<P> view_;
-  Extents<2> extent_{};
-  Index channels_ = 0;
-  std::size_t count_ = 1;
-  std::array<Level, PyramidView<P>::max_levels> level_{};
+  PyramidBuilder<P> builder_;
   std::vector<P> pixels_;
-  std::vector<Fine> fine_;
-  std::vector<Coarse> coarse_;
   std::vector<P> rows_;
 };
 

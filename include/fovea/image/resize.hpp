@@ -54,26 +54,31 @@ void resize_bilinear(View<P, 3> image, View<T, 3> out, bool align_corners = fals
 }
 
 /// out {h, w, C} = the whole image by area averaging, from the coarsest level stored that has at least `oversampling` times the
-/// rows and columns of `out` (or else the finest): cost does not depend on the size of the image.
-/// An average of averages is exact where the edges of the output's pixels fall on those of the level's. Elsewhere a level
-/// pixel across an edge is taken for uniform, which moves at most 1/4 of it to the wrong side: with contrast d between the two
-/// parts of such a pixel, an error of at most d / (4 * oversampling) for each of the four edges. Throws Error on unlike
-/// channels.
+/// rows and columns of `out` (or else the finest): cost does not depend on the size of the image. Where a source keeps its
+/// coarser levels whole (a file's overview), the finest of these is taken rather than one that would have to be decoded, as
+/// long as it has no fewer pixels than `out`. An average of averages is exact where the edges of the output's pixels fall on
+/// those of the level's. Elsewhere a level pixel across an edge is taken for uniform, which moves at most 1/4 of it to the
+/// wrong side: with contrast d between the two parts of such a pixel, an error of at most d / (4 * oversampling) for each of
+/// the four edges. Throws Error on unlike channels.
 template <ImageSource S, std::floating_point T>
-void proxy(const S& source, View<T, 3> out, Index oversampling = 4) {
-  const auto& image = source.pyramid();
+void proxy(const S& image, View<T, 3> out, Index oversampling = 4) {
   require(image.levels() >= 1 && !out.empty(), "proxy: an image with at least one level and a window of at least 1x1 expected");
   require(image.channels() == out.extent(2), "proxy: ", out.extent(2), " channels expected, the image has ", image.channels());
   require(oversampling >= 1, "proxy: an oversampling of at least 1 expected, ", oversampling, " came");
+  const auto has = [&](int level, Index times) {
+    const Extents<2> extent = image.level_extent(level);
+    return extent[0] >= times * out.extent(0) && extent[1] >= times * out.extent(1);
+  };
   int level = image.levels() - 1;
-  while (level > 0 && (image.level(level).extent(0) < oversampling * out.extent(0) ||
-                       image.level(level).extent(1) < oversampling * out.extent(1))) {
-    --level;
+  while (level > 0 && !has(level, oversampling)) --level;
+  if constexpr (requires { image.overview_level(); }) {
+    const int overview = image.overview_level();
+    if (level < overview && has(overview, 2)) level = overview;
   }
-  const auto& pixels = image.level(level);
+  const Extents<2> extent = image.level_extent(level);
+  const auto pixels = read_exactly(image, level, {0, 0, extent[0], extent[1]});
   const auto length = [&](std::size_t axis) {
-    return std::min(static_cast<double>(pixels.extent(axis)),
-                    static_cast<double>(image.extent()[axis]) / image.ratios(level)[axis]);
+    return std::min(static_cast<double>(extent[axis]), static_cast<double>(image.extent()[axis]) / image.ratios(level)[axis]);
   };
   kernel::area_average(pixels, {0, length(0)}, {0, length(1)}, out);
 }

@@ -24,6 +24,40 @@ namespace fovea::inline FOVEA_ABI {
 template <kernel::Pixel P>
 using ImageView = View<const P, 3>;
 
+/// Pixels of one resolution: rows [top, top + height) and columns [left, left + width).
+struct PixelBox {
+  Index top = 0;
+  Index left = 0;
+  Index height = 0;
+  Index width = 0;
+  [[nodiscard]] constexpr Index bottom() const noexcept { return top + height; }
+  [[nodiscard]] constexpr Index right() const noexcept { return left + width; }
+  [[nodiscard]] constexpr bool empty() const noexcept { return height <= 0 || width <= 0; }
+  friend constexpr bool operator==(const PixelBox&, const PixelBox&) = default;
+};
+
+/// The common part of two boxes; empty where there is none.
+[[nodiscard]] constexpr PixelBox intersection(const PixelBox& a, const PixelBox& b) noexcept {
+  const Index top = std::max(a.top, b.top);
+  const Index left = std::max(a.left, b.left);
+  return {top, left, std::max(Index{0}, std::min(a.bottom(), b.bottom()) - top),
+          std::max(Index{0}, std::min(a.right(), b.right()) - left)};
+}
+
+/// Part of a resolution: `pixels` begins at its row `top` and column `left`.
+template <kernel::Pixel P>
+struct PixelWindow {
+  ImageView<P> pixels;
+  Index top = 0;
+  Index left = 0;
+};
+
+/// What looking has cost so far: bytes read from a file, and pixels a decoder made of them. Both 0 for pixels in memory.
+struct Decoded {
+  std::int64_t bytes = 0;
+  std::int64_t pixels = 0;
+};
+
 /// The same image at several resolutions, fine to coarse; owns nothing. Every level covers the whole image and starts at its
 /// upper left edge; a pixel of it is `ratio` pixels of the image high and wide, which need not be a power of two, nor whole.
 /// The finest level stored may be coarser than the image.
@@ -93,7 +127,11 @@ class PyramidView {
   /// The same on the axis where that is more.
   [[nodiscard]] double ratio(int i) const noexcept { return std::max(ratios(i)[0], ratios(i)[1]); }
 
-  /// Itself: a PyramidView is an ImageSource.
+  /// Pixels of a level, at least those of `box`: here always the whole level, and nothing is copied.
+  [[nodiscard]] PixelWindow<P> read(int i, const PixelBox& /*box*/) const noexcept { return {level(i), 0, 0}; }
+  /// Nothing is decoded.
+  [[nodiscard]] Decoded decoded() const noexcept { return {}; }
+  /// Itself: what a source in memory is to those who read it.
   [[nodiscard]] const PyramidView& pyramid() const noexcept { return *this; }
 
  private:

@@ -11,16 +11,18 @@
 /// multiplied for a stride. The gradient for the weights is the tile with pixels as the inner dimension. Copied are: rows that
 /// need zeros beside them (KH rows, or a pass of at most 256 pixels for dw), weights where they are not whole vectors. What the
 /// next row or pass will read is asked for while this one is computed. Images up to 8 wide take their tiles along the batch: no
-/// zeros. Where the input has few channels its gradient is a product with vectors along pixels, added tap by tap.
+/// zeros. Up to 13 inputs under a window, a first layer or its shortcut, keep their weights in registers and go pixel by pixel:
+/// a tile of so few steps is mostly beginning and end. Where the input has few channels its gradient is a product with vectors
+/// along pixels, added tap by tap; where it has few pixels, the weights of one tap at a time are turned around into L1.
 ///
 /// Percent of the peak of one core (Sapphire Rapids, AVX-512, float, 178 GFLOP/s; forward / dx / dw; padding and Winograd's
 /// savings count as work, so more than 100 is possible; bench/kernel_conv2d.cpp), 3x3:
 ///     N, Cin x H x W -> Cout, stride           N, Cin x H x W -> Cout, stride
-///     1, 1x64x64 -> 32, 1        57  28  42    32, 1x64x64 -> 32, 1       50  22  41
+///     1, 1x64x64 -> 32, 1        80  28  42    32, 1x64x64 -> 32, 1       57  22  41
 ///     1, 32x64x64 -> 32, 1      110 120  98    32, 32x64x64 -> 32, 1     121 117  95
 ///     1, 32x32x32 -> 64, 2       90  86  88    32, 32x32x32 -> 64, 2      90  89  88
 ///     1, 64x16x16 -> 128, 1     153 132 133    32, 64x16x16 -> 128, 1    170 164 133
-///     1, 128x8x8 -> 256, 1      106  78  94    32, 128x8x8 -> 256, 1     170 157 144
+///     1, 128x8x8 -> 256, 1      106  89  94    32, 128x8x8 -> 256, 1     170 157 144
 /// One output channel costs as much as a vector of them.
 /// Accuracy: plain fused sums, at most KH KW Cin (forward), 256 pixels and then passes (dw, db) long: for 3x3, normal inputs
 /// and weights the root mean square of the error is 3e-7 of that of the values at 32 input channels, 9e-7 at 256. The order of
@@ -66,6 +68,92 @@ namespace detail {
 /// Taps along y that one register tile takes in one go.
 inline constexpr Index kSegments = 16;
 
+/// Most inputs under a window for window_pixels: their weights stay in registers beside the bias, the sums and one broadcast
+/// input. Longer sums keep a tile as busy.
+template <int vectors>
+inline constexpr int kWindowDepth = std::min(13, (simd::kRegisters - 1 - 2 * vectors) / vectors);
+/// Largest window_pixels along each axis.
+inline constexpr int kWindowExtent = 5;
+
+/// The task of a tile, for any number of rows, `segments` segments of `length` steps and a_step 1: pixel by pixel, with all
+/// weights in registers. With so few steps a tile is as long at its sums' beginning and end as at the products.
+template <class T, int segments, int length, int vectors>
+void window_pixels(const TileTask<T>& task, Index rows) {
+  using V = simd::Batch<T>;
+  constexpr Index width = simd::kWidth<T>;
+  const Index tail = task.tail;
+  const bool whole = tail == width;
+  const bool add = task.add;
+  V start[vectors];
+  V weights[segments][length][vectors];
+  const T* a[segments];
+  FOVEA_UNROLL
+  for (int v = 0; v < vectors; ++v) {
+    if (task.bias == nullptr) {
+      start[v] = simd::zero<T>();
+    } else {
+      start[v] = v + 1 < vectors || whole ? simd::load(task.bias + v * width) : simd::load_partial(task.bias + v * width, tail);
+    }
+  }
+  FOVEA_UNROLL
+  for (int s = 0; s < segments; ++s) {
+    a[s] = task.segments[s].a + task.a_offset;
+    FOVEA_UNROLL
+    for (int k = 0; k < length; ++k) {
+      FOVEA_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        weights[s][k][v] = simd::load(task.segments[s].b + task.b_offset + k * task.b_step + v * width);
+      }
+    }
+  }
+  T* c = task.c;
+  for (Index r = 0; r < rows; ++r) {
+    V sum[vectors];
+    FOVEA_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[v] = start[v];
+    FOVEA_UNROLL
+    for (int s = 0; s < segments; ++s) {
+      FOVEA_UNROLL
+      for (int k = 0; k < length; ++k) {
+        const V left = simd::broadcast(a[s][k]);
+        FOVEA_UNROLL
+        for (int v = 0; v < vectors; ++v) sum[v] = simd::fma(left, weights[s][k][v], sum[v]);
+      }
+      a[s] += task.a_stride;
+    }
+    FOVEA_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      T* to = c + v * width;
+      if (v + 1 < vectors || whole) {
+        simd::store(to, add ? sum[v] + simd::load(to) : sum[v]);
+      } else {
+        simd::store_partial(to, tail, add ? sum[v] + simd::load_partial(to, tail) : sum[v]);
+      }
+    }
+    c += task.c_stride;
+  }
+}
+
+template <class T>
+using WindowFunction = void (*)(const TileTask<T>&, Index);
+template <class T, int vectors>
+inline constexpr auto kWindows = []<int... i>(std::integer_sequence<int, i...>) {
+  constexpr auto one = []<int segments, int length>() -> WindowFunction<T> {
+    if constexpr (segments * length <= kWindowDepth<vectors>) return &window_pixels<T, segments, length, vectors>;
+    return nullptr;
+  };
+  return std::array<WindowFunction<T>, sizeof...(i)>{
+      one.template operator()<i / kWindowExtent + 1, i % kWindowExtent + 1>()...};
+}
+(std::make_integer_sequence<int, kWindowExtent * kWindowExtent>{});
+/// The window_pixels of these segments and steps, or nullptr.
+template <class T>
+[[nodiscard]] inline WindowFunction<T> window_of(Index segments, Index length, Index vectors) {
+  if (segments < 1 || length < 1 || segments > kWindowExtent || length > kWindowExtent || vectors > 2) return nullptr;
+  const auto at = static_cast<std::size_t>((segments - 1) * kWindowExtent + length - 1);
+  return vectors == 1 ? kWindows<T, 1>[at] : kWindows<T, 2>[at];
+}
+
 /// out[n, y, x, :] (+)= bias + sum over taps (ty, tx) and channels of
 ///     in[n, y * step_y + offset_y + ty, x * step_x + offset_x + tx, :] * weights[ty, tx, :, :],
 /// where `in` is 0 outside its extents. A forward convolution is one of these; the gradient for the input is one for each
@@ -88,14 +176,6 @@ struct Correlation {
   T* rows;  ///< rows_size() elements, where wants_rows()
 
   [[nodiscard]] Index depth() const { return taps_y * taps_x * in_c; }
-  /// Whether a tap ever reads from inside the image.
-  [[nodiscard]] bool reads(Index tap_y, Index tap_x) const {
-    const auto hits = [](Index start, Index step, Index outputs, Index inputs) {
-      const Index first = start < 0 ? divide_up(-start, step) : 0;  // the first output that reads at 0 or beyond
-      return first < outputs && start + first * step < inputs;
-    };
-    return hits(offset_y + tap_y, step_y, out_h, in_h) && hits(offset_x + tap_x, step_x, out_w, in_w);
-  }
   /// Whether tiles of pixels run along the batch instead of along a row: images so narrow that a row fills no tile.
   [[nodiscard]] bool along_batch() const { return out_w <= 8 && batch >= out_w; }
   /// Whether some tap reads beside the image, so that rows are copied between zeros.
@@ -192,6 +272,12 @@ struct Correlation {
                 segments[static_cast<std::size_t>(t - tap)].b = weights + t * task.length * task.b_step;
               }
               const Index count = panel_vectors(column);
+              if (const auto window = window_of<T>(task.segment_count, task.length, count); window != nullptr) {
+                task.a_offset = x0 * task.a_stride;
+                task.c = out_line + x0 * out_pixel + column;
+                window(task, pixels);
+                continue;
+              }
               for_each_piece(pixels, most, [&](Index first, Index piece) {
                 task.a_offset = (x0 + first) * task.a_stride;
                 task.c = out_line + (x0 + first) * out_pixel + column;
@@ -310,6 +396,9 @@ template <class T>
   c.out_row = e.ow * e.co;
   c.out_batch = e.oh * e.ow * e.co;
   c.vectors = choose_vectors<T>(c.along_batch() ? e.n : e.ow, e.co);
+  // Few inputs under a window: their weights, of two vectors if they can, stay in registers.
+  const auto stays = [&](Index v) { return !c.along_batch() && window_of<T>(e.kh, e.kw * e.ci, v) != nullptr; };
+  if (stays(1)) c.vectors = stays(2) ? std::min<Index>(2, vectors_of<T>(e.co)) : 1;
   // Weights are read where they are, unless their rows lie pages apart, or end within a vector.
   constexpr Index page = 4096 / static_cast<Index>(sizeof(T));
   c.packed = e.co % simd::kWidth<T> != 0 || (e.co >= page && e.n * e.oh * e.ow >= 256);
@@ -355,7 +444,7 @@ struct Phase {
 /// The correlation of dy for one phase of dx, without its pointers.
 template <class T>
 [[nodiscard]] Correlation<T> backward_correlation(const Conv2dExtents& e, const Conv2dOptions& options, const Phase& py,
-                                                  const Phase& px) {
+                                                  const Phase& px, bool accumulate = true) {
   Correlation<T> c{};
   c.batch = e.n;
   c.in_h = e.oh;
@@ -374,22 +463,108 @@ template <class T>
   c.out_batch = e.h * e.w * e.ci;
   c.vectors = choose_vectors<T>(c.along_batch() ? c.batch : c.out_w, c.out_c);
   c.packed = true;
-  c.add = true;
+  c.add = accumulate;
   return c;
 }
 
-/// Calls body(phase_y, phase_x, y, x) for the phases of a stride that some tap reaches.
+/// Calls body(phase_y, phase_x, y, x) for the phases of a stride, those included that no tap reaches.
 template <class Body>
 void for_each_phase(const Conv2dExtents& e, const Conv2dOptions& options, Body&& body) {
   for (Index y = 0; y < std::min(options.stride_y, e.h); ++y) {
     const Phase py(y, e.h, e.kh, options.stride_y, options.pad_y);
-    if (py.taps == 0) continue;
     for (Index x = 0; x < std::min(options.stride_x, e.w); ++x) {
-      const Phase px(x, e.w, e.kw, options.stride_x, options.pad_x);
-      if (px.taps != 0) body(py, px, y, x);
+      body(py, Phase(x, e.w, e.kw, options.stride_x, options.pad_x), y, x);
     }
   }
 }
+
+/// A phase of the gradient for the input where few pixels use the weights: a piece of one tap's weights at a time is turned
+/// around, stays in L1 while all pixels use it, and no tap beside the image is multiplied.
+template <class T>
+struct FewPixels {
+  static constexpr Index kSteps = 128;
+  Correlation<T> c;
+
+  /// Few pixels, and sums of a tap long enough to be worth adding up in memory.
+  [[nodiscard]] bool suits() const { return c.batch * c.out_h * c.out_w <= 256 && c.in_c >= 64 && c.vectors >= 2; }
+  [[nodiscard]] Index size() const { return kSteps * kTileVectors * simd::kWidth<T>; }
+
+  /// `weights(ty, tx)`: [c.out_c, c.in_c], dense.
+  template <class Weights>
+  void run(Weights&& weights, T* turned) const {
+    if (!c.add) clear();
+    const Index panel = c.vectors * simd::kWidth<T>;
+    Segment<T> segment{};
+    TileTask<T> task{};
+    task.segments = &segment;
+    task.segment_count = 1;
+    task.a_step = 1;
+    task.add = true;
+    segment.b = turned;
+    for (Index column = 0; column < c.out_c; column += panel) {
+      const Index here = std::min(panel, c.out_c - column);
+      const Index count = vectors_of<T>(here);
+      const Index most = max_tile_rows(count);
+      task.b_step = count * simd::kWidth<T>;
+      task.tail = here - (count - 1) * simd::kWidth<T>;
+      for (Index ty = 0; ty < c.taps_y; ++ty) {
+        const Index first_y = std::clamp<Index>(-c.offset_y - ty, 0, c.out_h);
+        const Index last_y = std::clamp<Index>(c.in_h - c.offset_y - ty, first_y, c.out_h);
+        for (Index tx = 0; tx < c.taps_x; ++tx) {
+          const Index first_x = std::clamp<Index>(-c.offset_x - tx, 0, c.out_w);
+          const Index last_x = std::clamp<Index>(c.in_w - c.offset_x - tx, first_x, c.out_w);
+          if (first_y == last_y || first_x == last_x) continue;
+          // The weights of the next tap are asked for tile by tile.
+          const bool along_batch = c.along_batch();
+          const Index next_tap = ty * c.taps_x + tx + 1;
+          const T* next = next_tap < c.taps_y * c.taps_x ? weights(next_tap / c.taps_x, next_tap % c.taps_x) + column * c.in_c
+                                                         : weights(0, 0) + (column + here) % c.out_c * c.in_c;
+          const Index tiles = along_batch ? (last_y - first_y) * (last_x - first_x) * divide_up(c.batch, most)
+                                          : c.batch * (last_y - first_y) * divide_up(last_x - first_x, most);
+          task.ahead_step = divide_up(here, tiles);
+          for (Index step = 0; step < c.in_c; step += kSteps) {
+            task.length = std::min(kSteps, c.in_c - step);
+            const T* from = weights(ty, tx) + column * c.in_c + step;
+            copy_matrix(from, Index{1}, c.in_c, task.length, here, turned, task.b_step, task.b_step);
+            const auto run = [&](Index n, Index y, Index x, Index pixels) {
+              segment.a = c.in + ((n * c.in_h + y + c.offset_y + ty) * c.in_w + x + c.offset_x + tx) * c.in_c + step;
+              T* to = c.out + n * c.out_batch + y * c.out_row + x * c.out_pixel + column;
+              for_each_piece(pixels, most, [&](Index first, Index piece) {
+                task.a_offset = first * task.a_stride;
+                task.c = to + first * task.c_stride;
+                task.ahead = next;
+                next += task.ahead_step * task.length;
+                run_tile(piece, count, task);
+              });
+            };
+            if (along_batch) {
+              task.a_stride = c.in_h * c.in_w * c.in_c;
+              task.c_stride = c.out_batch;
+              for (Index y = first_y; y < last_y; ++y) {
+                for (Index x = first_x; x < last_x; ++x) run(0, y, x, c.batch);
+              }
+            } else {
+              task.a_stride = c.in_c;
+              task.c_stride = c.out_pixel;
+              for (Index n = 0; n < c.batch; ++n) {
+                for (Index y = first_y; y < last_y; ++y) run(n, y, first_x, last_x - first_x);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  void clear() const {
+    for (Index n = 0; n < c.batch; ++n) {
+      for (Index y = 0; y < c.out_h; ++y) {
+        for (Index x = 0; x < c.out_w; ++x)
+          std::fill_n(c.out + n * c.out_batch + y * c.out_row + x * c.out_pixel, c.out_c, T(0));
+      }
+    }
+  }
+};
 
 /// The gradient for an input of few channels: with vectors along those, most lanes would idle. Instead the products of
 /// dy's pixels with every (tap, channel) are formed as a matrix, with vectors along the pixels, and then added where they
@@ -410,13 +585,20 @@ struct FewChannels {
   [[nodiscard]] Index dy_size() const { return e.co * kPixels; }
   [[nodiscard]] Index size() const { return dy_size() + taps * kPixels; }
 
-  void run(const T* dy, const T* w, const Conv2dOptions& options, T* dx, T* workspace) const {
+  void run(const T* dy, const T* w, const Conv2dOptions& options, T* dx, bool accumulate, T* workspace) const {
     constexpr Index width = simd::kWidth<T>;
     T* packed = workspace;
     T* products = packed + dy_size();  // [taps][kPixels]
     const Index pixels = e.oh * e.ow;
     for (Index n = 0; n < e.n; ++n) {
       T* image = dx + n * e.h * e.w * e.ci;
+      // Rows are cleared just before something is added to them first.
+      Index cleared = accumulate ? e.h : 0;
+      const auto clear = [&](Index end) {
+        if (end <= cleared) return;
+        std::fill(image + cleared * e.w * e.ci, image + end * e.w * e.ci, T(0));
+        cleared = end;
+      };
       for (Index p0 = 0; p0 < pixels; p0 += kPixels) {
         const Index count = std::min(kPixels, pixels - p0);
         pack_panels(dy + (n * pixels + p0) * e.co, Index{1}, e.co, e.co, count, vectors, packed);
@@ -444,6 +626,7 @@ struct FewChannels {
           const Index oy = (p0 + p) / e.ow;
           const Index ox0 = (p0 + p) % e.ow;
           const Index length = std::min(count - p, e.ow - ox0);
+          clear(std::min(e.h, oy * options.stride_y - options.pad_y + e.kh));
           for (Index kh = 0; kh < e.kh; ++kh) {
             const Index iy = oy * options.stride_y - options.pad_y + kh;
             if (iy < 0 || iy >= e.h) continue;
@@ -470,6 +653,7 @@ struct FewChannels {
           p += length;
         }
       }
+      clear(e.h);
     }
   }
 };
@@ -520,10 +704,15 @@ template <class T>
   if (detail::FewChannels<T>::suits(e)) return detail::FewChannels<T>(e).size() + detail::kSlack<T>;
   Index most = 0;
   detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index, Index) {
+    if (py.taps == 0 || px.taps == 0) return;
     const auto c = detail::backward_correlation<T>(e, options, py, px);
     const auto winograd = detail::as_winograd(c);
     if (winograd.suits()) {
       most = std::max(most, winograd.plain_weights_size() + winograd.size());
+      return;
+    }
+    if (const detail::FewPixels<T> few{c}; few.suits()) {
+      most = std::max(most, few.size());
       return;
     }
     most = std::max(most, detail::packed_size<T>(c.depth(), c.out_c) + c.rows_size());
@@ -577,24 +766,34 @@ void conv2d(View<const std::type_identity_t<T>, 4> x, View<const std::type_ident
   c.run();
 }
 
-/// dx += the gradient of conv2d for its input. dy as y, dx as x; the rest as for conv2d.
+/// dx += the gradient of conv2d for its input, or dx = it where not `accumulate`. dy as y, dx as x; the rest as for conv2d.
 /// `workspace`: conv2d_backward_input_workspace<T>(...) elements.
 template <class T>
 void conv2d_backward_input(View<const std::type_identity_t<T>, 4> dy, View<const std::type_identity_t<T>, 4> w,
-                           const Conv2dOptions& options, View<T, 4> dx, View<std::type_identity_t<T>, 1> workspace) {
+                           const Conv2dOptions& options, View<T, 4> dx, View<std::type_identity_t<T>, 1> workspace,
+                           bool accumulate = true) {
   detail::check_conv2d("conv2d_backward_input", dx.extents(), w.extents(), dy.extents(), options,
                        dx.is_dense() && w.is_dense() && dy.is_dense());
-  if (dy.empty() || dx.empty()) return;
+  if (dy.empty() || dx.empty()) {
+    if (!accumulate) std::fill_n(dx.data(), dx.size(), T(0));
+    return;
+  }
   detail::check_workspace("conv2d_backward_input", workspace,
                           conv2d_backward_input_workspace<T>(dx.extents(), w.extents(), options));
   const detail::Conv2dExtents e(dx.extents(), w.extents(), options);
   T* packed = detail::aligned_start(workspace.data());
   if (detail::FewChannels<T>::suits(e)) {
-    detail::FewChannels<T>(e).run(dy.data(), w.data(), options, dx.data(), packed);
+    detail::FewChannels<T>(e).run(dy.data(), w.data(), options, dx.data(), accumulate, packed);
     return;
   }
   detail::for_each_phase(e, options, [&](const detail::Phase& py, const detail::Phase& px, Index y, Index x) {
-    auto c = detail::backward_correlation<T>(e, options, py, px);
+    auto c = detail::backward_correlation<T>(e, options, py, px, accumulate);
+    c.in = dy.data();
+    c.out = dx.data() + (y * e.w + x) * e.ci;
+    if (py.taps == 0 || px.taps == 0) {
+      if (!accumulate) detail::FewPixels<T>{c}.clear();
+      return;
+    }
     auto winograd = detail::as_winograd(c);
     if (winograd.suits()) {
       const Index columns = winograd.columns();
@@ -607,36 +806,30 @@ void conv2d_backward_input(View<const std::type_identity_t<T>, 4> dy, View<const
       winograd.run(packed, packed + winograd.plain_weights_size());
       return;
     }
+    const auto tap = [&](Index ty, Index tx) {
+      const Index kh = py.first + options.stride_y * (py.taps - 1 - ty);
+      const Index kw = px.first + options.stride_x * (px.taps - 1 - tx);
+      return w.data() + (kh * e.kw + kw) * e.ci * e.co;
+    };
+    if (const detail::FewPixels<T> few{c}; few.suits()) {
+      few.run(tap, packed);
+      return;
+    }
     const Index panel = c.vectors * simd::kWidth<T>;
-    // Where few pixels use the weights, a share of them that stays in L2 is turned around at a time.
-    constexpr Index kShareBytes = 256 * 1024;
-    const bool few = c.batch * c.out_h * c.out_w <= 256;
-    const Index share =
-        few ? std::max<Index>(1, kShareBytes / static_cast<Index>(sizeof(T)) / (c.depth() * panel)) * panel : e.ci;
-    c.in = dy.data();
-    c.weights = packed;
-    c.rows = packed + detail::packed_size<T>(c.depth(), c.out_c);
-    for (Index first = 0; first < e.ci; first += share) {
-      c.out_c = std::min(share, e.ci - first);
-      c.out = dx.data() + (y * e.w + x) * e.ci + first;
-      for (Index column = 0; column < c.out_c; column += panel) {
-        const Index here = std::min(panel, c.out_c - column);
-        const Index padded = detail::vectors_of<T>(here) * simd::kWidth<T>;
-        T* to = packed + column * c.depth();
-        for (Index ty = 0; ty < py.taps; ++ty) {
-          const Index kh = py.first + options.stride_y * (py.taps - 1 - ty);
-          for (Index tx = 0; tx < px.taps; ++tx) {
-            const Index kw = px.first + options.stride_x * (px.taps - 1 - tx);
-            if (c.reads(ty, tx)) {
-              detail::copy_matrix(w.data() + ((kh * e.kw + kw) * e.ci + first + column) * e.co, Index{1}, e.co, e.co, here, to,
-                                  padded, padded);
-            }
-            to += e.co * padded;
-          }
+    for (Index column = 0; column < e.ci; column += panel) {
+      const Index here = std::min(panel, e.ci - column);
+      const Index padded = detail::vectors_of<T>(here) * simd::kWidth<T>;
+      T* to = packed + column * c.depth();
+      for (Index ty = 0; ty < py.taps; ++ty) {
+        for (Index tx = 0; tx < px.taps; ++tx) {
+          detail::copy_matrix(tap(ty, tx) + column * e.co, Index{1}, e.co, e.co, here, to, padded, padded);
+          to += e.co * padded;
         }
       }
-      c.run();
     }
+    c.weights = packed;
+    c.rows = packed + detail::packed_size<T>(c.depth(), c.out_c);
+    c.run();
   });
 }
 

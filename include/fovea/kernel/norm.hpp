@@ -10,8 +10,8 @@
 ///
 /// Cost: two passes forward (moments, result) and two backward (sums, d_x); the second one finds a sample in L2, so memory
 /// moves 8 bytes a number forward and 16 backward (20 with ELU, which looks at y). A number takes 0.2 ns forward and 0.3 to 0.6
-/// backward in the caches, bound by loads; 2.1 for both in 8 MB, bound by memory; 6 each way where there is a single position,
-/// and what happens once for each lane counts (float, AVX-512 at about 3 GHz, bench/kernel_elementwise.cpp,
+/// backward in the caches, bound by loads; 2.1 for both in 8 MB, bound by memory; 2 to 4 each way where there is a single
+/// position, and what happens once for each lane counts (float, AVX-512 at about 3 GHz, bench/kernel_elementwise.cpp,
 /// bench/peers/layers.cpp).
 ///
 /// Accuracy: blocks of 64 rows are summed in T, each lane centred on its first row, and the blocks joined in double about the
@@ -82,6 +82,12 @@ struct Lanes {
   /// Lanes [first, first + count), and some behind them, which must not have been filled yet.
   FOVEA_ALWAYS_INLINE void fill(Index first, Index count, T value) {
     for (Index l = 0; l < count; l += simd::kWidth<T>) simd::store<T>(at + first + l, simd::broadcast<T>(value));
+  }
+  /// The sum of lanes [first, first + count): in vectors, since one chain of additions waits four cycles for each.
+  [[nodiscard]] FOVEA_ALWAYS_INLINE U sum(Index first, Index count) const {
+    auto total = simd::zero<U>();
+    simd::for_each_batch<U>(count, [&](auto batch) { total = total + batch.load(at + first); });
+    return simd::reduce_add<U>(total);
   }
   template <int vectors>
   [[nodiscard]] FOVEA_ALWAYS_INLINE auto load(const Panel<T, vectors>&) const {
@@ -243,10 +249,8 @@ void group_norm(View<const std::type_identity_t<T>, 3> x, View<const std::type_i
             }
           });
           shape.for_each_run(first, lanes, first_group, [&](Index l, Index many, Index, Index g) {
-            for (Index k = l; k < l + many; ++k) {
-              sums.at[g] += lane_sum.at[k];
-              squares.at[g] += lane_square.at[k];
-            }
+            sums.at[g] += lane_sum.sum(l, many);
+            squares.at[g] += lane_square.sum(l, many);
           });
         });
       }
@@ -277,18 +281,20 @@ void group_norm(View<const std::type_identity_t<T>, 3> x, View<const std::type_i
   }
 }
 
-/// Adds to d_x [N, P, C], d_gamma and d_beta [C]; an empty view is skipped. `y`: the output of the forward call, looked at
-/// where F is neither Identity nor Relu. With d = d_y f', u = (x - mean) * rstd and the means taken over the group:
+/// Adds to d_x [N, P, C], d_gamma and d_beta [C]; an empty view is skipped. Without `accumulate` d_x is overwritten, whatever
+/// was there, which spares its read; d_gamma and d_beta are added to all the same. `y`: the output of the forward call, looked
+/// at where F is neither Identity nor Relu. With d = d_y f', u = (x - mean) * rstd and the means taken over the group:
 ///     d_x += rstd * (d gamma - mean(d gamma) - u * mean(d gamma u)).
 template <class T, class F = Identity>
 void group_norm_backward(View<const std::type_identity_t<T>, 3> d_y, View<const std::type_identity_t<T>, 3> x,
                          View<const std::type_identity_t<T>, 3> y, View<const std::type_identity_t<T>, 1> gamma,
                          View<const std::type_identity_t<T>, 1> beta, View<const std::type_identity_t<T>, 2> mean,
                          View<const std::type_identity_t<T>, 2> rstd, View<T, 3> d_x, View<T, 1> d_gamma, View<T, 1> d_beta,
-                         F = {}) {
+                         F = {}, bool accumulate = true) {
   using B = simd::Batch<T>;
   FOVEA_ASSERT(mean.extent(1) > 0 && x.extent(2) % mean.extent(1) == 0 && x.is_dense() && d_y.is_dense());
   FOVEA_ASSERT(gamma.is_dense() && beta.is_dense() && mean.stride(1) == 1 && rstd.stride(1) == 1);
+  FOVEA_ASSERT((!d_gamma.data() || d_gamma.is_dense()) && (!d_beta.data() || d_beta.is_dense()));
   const detail::NormShape<T> shape(x.extent(1), x.extent(2), mean.extent(1));
   const Index sample = x.extent(1) * x.extent(2);
   if (sample == 0) return;
@@ -344,15 +350,17 @@ void group_norm_backward(View<const std::type_identity_t<T>, 3> d_y, View<const 
           });
           shape.for_each_run(first, lanes, first_group, [&](Index lane, Index many, Index channel, Index g) {
             const auto scale = static_cast<double>(rstd(n, first_group + g));
-            for (Index k = 0; k < many; ++k) {
-              const Index c = channel + k;
-              const double d = d_lanes.at[lane + k];
-              const double du = du_lanes.at[lane + k] * scale;
-              if (d_beta.data()) d_beta(c) += static_cast<T>(d);
-              if (d_gamma.data()) d_gamma(c) += static_cast<T>(du);
-              mean_d.at[g] += d * static_cast<double>(gamma(c));
-              mean_du.at[g] += du * static_cast<double>(gamma(c));
-            }
+            const T* gain = gamma.data() + channel;
+            T* to_beta = d_beta.data() ? d_beta.data() + channel : nullptr;
+            T* to_gamma = d_gamma.data() ? d_gamma.data() + channel : nullptr;
+            // A loop each, so that the compiler makes vectors of them.
+            for (Index k = 0; k < many; ++k) du_lanes.at[lane + k] *= scale;
+            for (Index k = 0; to_beta && k < many; ++k) to_beta[k] += static_cast<T>(d_lanes.at[lane + k]);
+            for (Index k = 0; to_gamma && k < many; ++k) to_gamma[k] += static_cast<T>(du_lanes.at[lane + k]);
+            for (Index k = 0; k < many; ++k) d_lanes.at[lane + k] *= static_cast<double>(gain[k]);
+            for (Index k = 0; k < many; ++k) du_lanes.at[lane + k] *= static_cast<double>(gain[k]);
+            mean_d.at[g] += d_lanes.sum(lane, many);
+            mean_du.at[g] += du_lanes.sum(lane, many);
           });
         });
       }
@@ -379,15 +387,26 @@ void group_norm_backward(View<const std::type_identity_t<T>, 3> d_y, View<const 
           });
           const auto k0 = constant.load(panel);
           const auto k1 = linear.load(panel);
-          for (Index r = 0; r < shape.rows; ++r) {
-            const Index at = r * shape.row + first;
-            for (int v = 0; v < vectors; ++v) {
-              const auto k = static_cast<std::size_t>(v);
-              const B centred = panel.load(in + at, v) - norm.mean[k];
-              const B d = reaching(panel, v, at, centred, norm.slope[k], norm.offset[k]);
-              const B change = simd::fma<T>(d, norm.slope[k], simd::fnma<T>(centred, k1[k], -k0[k]));
-              panel.store(dx + at, v, panel.load(dx + at, v) + change);
+          const auto every_row = [&](auto add) {
+            for (Index r = 0; r < shape.rows; ++r) {
+              const Index at = r * shape.row + first;
+              for (int v = 0; v < vectors; ++v) {
+                const auto k = static_cast<std::size_t>(v);
+                const B centred = panel.load(in + at, v) - norm.mean[k];
+                const B d = reaching(panel, v, at, centred, norm.slope[k], norm.offset[k]);
+                const B change = simd::fma<T>(d, norm.slope[k], simd::fnma<T>(centred, k1[k], -k0[k]));
+                if constexpr (add) {
+                  panel.store(dx + at, v, panel.load(dx + at, v) + change);
+                } else {
+                  panel.store(dx + at, v, change);
+                }
+              }
             }
+          };
+          if (accumulate) {
+            every_row(std::true_type{});
+          } else {
+            every_row(std::false_type{});
           }
         });
       }

@@ -12,7 +12,9 @@
 #include <fovea/core/parameters.hpp>
 #include <fovea/core/tape.hpp>
 #include <fovea/image/resize.hpp>
+#include <fovea/image/source.hpp>
 #include <fovea/image/view.hpp>
+#include <fovea/model/prediction.hpp>
 #include <fovea/nn/conv2d.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
@@ -21,8 +23,6 @@
 #include <fovea/nn/pool.hpp>
 #include <fovea/nn/residual.hpp>
 
-#include <algorithm>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -57,24 +57,24 @@ class FullResolution {
     return head_(context, nn::global_average_pool(context, x));
   }
 
-  struct Answer {
-    Index label = 0;
-    std::span<const float> probabilities;  ///< in the arena
-  };
-
-  /// One image {h, w, C}, all of it as float.
-  template <kernel::Pixel P>
-  [[nodiscard]] Answer classify(ImageView<P> image, const Parameters<float>& parameters, Arena& arena) const {
-    require(image.extent(2) == options_.channels, "full_resolution: ", options_.channels, " channels expected, the image has ",
-            image.extent(2));
+  /// One image, all of its pixels as float. Throws Error on other channels than the model's.
+  template <ImageSource Source>
+  [[nodiscard]] Prediction classify(const Source& image, const Parameters<float>& parameters, Arena& arena) const {
+    require(image.channels() == options_.channels, "full_resolution: ", options_.channels, " channels expected, the image has ",
+            image.channels());
     Inference<float> context(arena, parameters.values());
-    const Var<float> probabilities = context.scope([&] {
-      const Var<float> pixels = context.constant(Shape{1, image.extent(0), image.extent(1), image.extent(2)});
-      resize_area(image, pixels.template mutable_values<4>()[0]);  // of the same extent: a conversion
+    const Extents<2> extent = image.level_extent(0);
+    return detail::prediction(context.scope([&] {
+      const Var<float> pixels = context.constant(Shape{1, extent[0], extent[1], options_.channels});
+      // Of the same extent: a conversion.
+      resize_area(read_exactly(image, 0, {0, 0, extent[0], extent[1]}), pixels.template mutable_values<4>()[0]);
       return nn::softmax(context, forward(context, pixels));
-    });
-    const auto* best = std::max_element(probabilities.value, probabilities.value + options_.classes);
-    return {best - probabilities.value, {probabilities.value, static_cast<std::size_t>(options_.classes)}};
+    }),
+                              0);
+  }
+  template <kernel::Pixel P>
+  [[nodiscard]] Prediction classify(ImageView<P> image, const Parameters<float>& parameters, Arena& arena) const {
+    return classify(PyramidView<P>(image), parameters, arena);
   }
 
  private:

@@ -3,12 +3,17 @@
 /// The first peer: a network that sees only the proxy. Whatever a saccader adds, it adds to this.
 #pragma once
 
+#include <fovea/core/arena.hpp>
 #include <fovea/core/config.hpp>
 #include <fovea/core/parameters.hpp>
 #include <fovea/core/tape.hpp>
+#include <fovea/image/resize.hpp>
+#include <fovea/image/source.hpp>
 #include <fovea/model/networks.hpp>
+#include <fovea/model/prediction.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
+#include <fovea/nn/loss.hpp>
 #include <fovea/nn/reshape.hpp>
 
 #include <array>
@@ -38,6 +43,15 @@ class ProxyOnly {
   [[nodiscard]] VarOf<C> forward(C& context, VarOf<C> proxies) const {
     const VarOf<C> map = third_(context, second_(context, first_(context, proxies)));
     return head_(context, nn::relu(context, dense_(context, nn::flatten(context, map))));
+  }
+
+  /// One image, or rather its proxy. Throws Error on other channels than the model's.
+  template <ImageSource Source>
+  [[nodiscard]] Prediction classify(const Source& image, const Parameters<float>& parameters, Arena& arena) const {
+    Inference<float> context(arena, parameters.values());
+    const Var<float> thumbnail = context.constant(Shape{1, options_.proxy[0], options_.proxy[1], options_.channels});
+    proxy(image, thumbnail.template mutable_values<4>()[0]);
+    return detail::prediction(nn::softmax(context, forward(context, thumbnail)), 0);
   }
 
  private:

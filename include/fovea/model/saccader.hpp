@@ -29,6 +29,7 @@
 #include <fovea/model/networks.hpp>
 #include <fovea/model/parts.hpp>
 #include <fovea/model/policy.hpp>
+#include <fovea/model/prediction.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
 #include <fovea/nn/loss.hpp>
@@ -121,13 +122,6 @@ struct SaccaderLoss {
   /// Mean over t of the cross-entropy of the class from the proxy's features under the policy's attention. It teaches the
   /// attention to find what carries the class before any glimpse has; fades during training.
   double evidence = 0;
-};
-
-/// An answer; its arrays live in the arena given to classify().
-struct Prediction {
-  Index label = 0;
-  std::span<const float> probabilities;             ///< per class, sum 1
-  std::span<const glimpse::Region<float>> regions;  ///< in order of gaze
 };
 
 namespace detail {
@@ -294,9 +288,10 @@ class BasicSaccader {
         z = fixed_gaze(context, batch, t, scale, looking);
       }
       step.regions = typename Parts::Locations{}(context, z, scale);
-      step.glimpse = sampler_(context, images, step.regions, options_.glimpse);
-
-      if (options_.closed_loop) recognise(context, steps, paths, t, 1);
+      if (options_.closed_loop) {
+        step.glimpse = sampler_(context, images, step.regions, options_.glimpse);
+        recognise(context, steps, paths, t, 1);
+      }
       path.located = nn::selu(context, location_features_(context, z));
       if (options_.closed_loop) decode(context, steps, paths, t, 1, proxies, looking);
       if (t + 1 == count) break;  // nobody sees the next state
@@ -305,6 +300,7 @@ class BasicSaccader {
     }
     if (!options_.closed_loop) {
       // What no later look depends on, for all steps at once.
+      look(context, images, steps, count);
       recognise(context, steps, paths, 0, count);
       decode(context, steps, paths, 0, count, proxies, looking);
     }
@@ -337,28 +333,37 @@ class BasicSaccader {
     return nn::sum(context, nn::add(context, weights.objective(context, terms), aids));
   }
 
-  /// Looks at one image and answers. `image` holds at least the resolutions its regions need; `arena` is not reset: reset it
-  /// between calls, and a second call allocates nothing.
+  /// Looks at images, of any sizes, and answers for each. `arena` is not reset: reset it between calls, and a second call
+  /// allocates nothing (but for what a file decodes). Throws Error on no image, and on other channels than the model's.
+  template <ImageSource Source>
+  [[nodiscard]] std::span<const Prediction> classify(std::span<const Source> images, const Parameters<float>& parameters,
+                                                     Arena& arena, const Looking& looking = {}) const {
+    const auto batch = static_cast<Index>(images.size());
+    Inference<float> context(arena, parameters.values());
+    const Var<float> proxies = context.constant(Shape{batch, options_.proxy[0], options_.proxy[1], options_.channels});
+    for (Index b = 0; b < batch; ++b) proxy(images[static_cast<std::size_t>(b)], proxies.template mutable_values<4>()[b]);
+    Looking answering = looking;
+    answering.bound = false;
+    const Trajectory<float> path = forward(context, proxies, images, answering);
+
+    const Var<float> probabilities = nn::softmax(context, path.logits());
+    const std::size_t steps = path.steps.size();
+    auto* answers = arena.allocate<Prediction>(batch);
+    auto* regions = arena.allocate<glimpse::Region<float>>(batch * static_cast<Index>(steps));
+    for (Index b = 0; b < batch; ++b, regions += steps) {
+      for (std::size_t t = 0; t < steps; ++t) {
+        const float* r = path.steps[t].regions.value + 3 * b;
+        regions[t] = {r[0], r[1], r[2]};
+      }
+      answers[b] = detail::prediction(probabilities, b, {regions, steps});
+    }
+    return {answers, images.size()};
+  }
+  /// The same for one image.
   template <ImageSource Source>
   [[nodiscard]] Prediction classify(const Source& image, const Parameters<float>& parameters, Arena& arena,
                                     const Looking& looking = {}) const {
-    Inference<float> context(arena, parameters.values());
-    const Var<float> thumbnail = context.constant(Shape{1, options_.proxy[0], options_.proxy[1], options_.channels});
-    proxy(image, thumbnail.template mutable_values<4>()[0]);
-    Looking answering = looking;
-    answering.bound = false;
-    const Trajectory<float> path = forward(context, thumbnail, std::span<const Source>(&image, 1), answering);
-
-    const Var<float> probabilities = nn::softmax(context, path.logits());
-    const auto* best = std::max_element(probabilities.value, probabilities.value + options_.classes);
-    auto* regions = arena.allocate<glimpse::Region<float>>(static_cast<Index>(path.steps.size()));
-    for (std::size_t t = 0; t < path.steps.size(); ++t) {
-      const float* r = path.steps[t].regions.value;
-      regions[t] = {r[0], r[1], r[2]};
-    }
-    return {best - probabilities.value,
-            {probabilities.value, static_cast<std::size_t>(options_.classes)},
-            {regions, path.steps.size()}};
+    return classify(std::span<const Source>(&image, 1), parameters, arena, looking).front();
   }
 
  private:
@@ -417,6 +422,26 @@ class BasicSaccader {
     std::array<VarOf<C>, static_cast<std::size_t>(SaccaderOptions::max_steps)> parts;
     for (Index i = 0; i < count; ++i) parts[static_cast<std::size_t>(i)] = steps[first + i].*member;
     return nn::concat_samples<C>(context, std::span<const VarOf<C>>(parts.data(), static_cast<std::size_t>(count)));
+  }
+
+  /// The glimpses of all steps, whose regions are known; an image in a file hears of all of them first.
+  template <Context C, ImageSource Source>
+  void look(C& context, std::span<const Source> images, Step<typename C::Scalar>* steps, Index count) const {
+    using T = typename C::Scalar;
+    if constexpr (!ImageInMemory<Source>) {
+      std::array<glimpse::Region<T>, static_cast<std::size_t>(SaccaderOptions::max_steps)> regions{};
+      for (std::size_t b = 0; b < images.size(); ++b) {
+        for (Index t = 0; t < count; ++t) {
+          const T* r = steps[t].regions.value + 3 * b;
+          regions[static_cast<std::size_t>(t)] = {r[0], r[1], r[2]};
+        }
+        const std::span<const glimpse::Region<T>> all(regions.data(), static_cast<std::size_t>(count));
+        glimpse::prepare(sampler_, images[b], all, options_.glimpse);
+      }
+    }
+    for (Index t = 0; t < count; ++t) {
+      steps[t].glimpse = sampler_(context, images, steps[t].regions, options_.glimpse);
+    }
   }
 
   /// The glimpses of the steps [first, first + count) to what they show and say of the class.
