@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // needs: jpeg
 // JpegDecoder against full decodes by libjpeg: every piece of every kind of file is bit-equal to the same pixels of the whole.
+#include "support/temporary_folder.hpp"
 #include <fovea/core/random.hpp>
 #include <fovea/image/jpeg.hpp>
 
@@ -28,6 +29,8 @@ using fovea::PixelBox;
 using fovea::View;
 using Bytes = std::vector<std::uint8_t>;
 using Tile = fovea::Tile<std::uint8_t>;
+
+using fovea_test::TemporaryFolder;
 
 namespace {
 
@@ -887,12 +890,8 @@ TEST_CASE("jpeg: from a file as from memory") {
   for (const bool progressive : {false, true}) {
     kind.progressive = progressive;
     const Bytes file = encode(kind);
-    const std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("fovea_jpeg_" + std::to_string(static_cast<int>(progressive)) + ".jpg");
-    {
-      std::ofstream out(path, std::ios::binary);
-      out.write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
-    }
+    const TemporaryFolder folder;
+    const std::filesystem::path path = folder.write("a.jpg", file);
     const Whole whole = expected(file, kind, 3, 1);
     {
       JpegDecoder decoder(path);

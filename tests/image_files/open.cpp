@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // needs: open
 // open_image goes by content: every kind of file is read by its reader, whatever its name, in 8 bits and 16.
+#include "support/temporary_folder.hpp"
 #include <fovea/image/open.hpp>
 
 #include <doctest/doctest.h>
@@ -23,18 +24,9 @@ using fovea::ImageFormat;
 using fovea::Index;
 using namespace std::string_view_literals;
 
-namespace {
+using fovea_test::TemporaryFolder;
 
-struct Folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("fovea-open-" + std::to_string(::getpid()));
-  Folder() { std::filesystem::create_directories(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-};
+namespace {
 
 fovea::Tensor<std::uint8_t, 3> picture() {
   fovea::Tensor<std::uint8_t, 3> p({120, 170, 3});
@@ -116,7 +108,7 @@ TEST_CASE("image_format: by the first bytes") {
 }
 
 TEST_CASE("open_image: by content, whatever the name, from a file and from memory") {
-  const Folder folder;
+  const TemporaryFolder folder;
   struct Kind {
     std::string suffix, name;
     ImageFormat format;
@@ -146,7 +138,7 @@ TEST_CASE("open_image: by content, whatever the name, from a file and from memor
 }
 
 TEST_CASE("open_image: a JPEG in 16 bits is its bytes times 257, in all levels and all ways to read them") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "x";
   save(path, ".jpg");
   const auto narrow = fovea::open_decoder<std::uint8_t>(path);
@@ -170,7 +162,7 @@ TEST_CASE("open_image: a JPEG in 16 bits is its bytes times 257, in all levels a
 }
 
 TEST_CASE("open_image: what cannot be opened says why") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto refused = [&](std::string_view text) {
     write(folder.path / "x.png", text);
     CAPTURE(text);
@@ -191,7 +183,7 @@ TEST_CASE("open_image: what cannot be opened says why") {
 }
 
 TEST_CASE("open_image: DeepZoom, and a MIRAX slide without its slide") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto p = picture();
   fovea::detail::vips::start();
   const fovea::detail::vips::Owned<VipsImage> image(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Raw files and .npy: what is in them, in place or through a cache; headers of all kinds, and damage.
+#include "support/temporary_folder.hpp"
 #include <fovea/image/pyramid.hpp>
 #include <fovea/image/raw.hpp>
 #include <fovea/image/source.hpp>
@@ -24,6 +25,8 @@ using fovea::Index;
 using fovea::PixelBox;
 using fovea::RawType;
 using Bytes = std::vector<std::byte>;
+
+using fovea_test::TemporaryFolder;
 
 namespace {
 
@@ -59,23 +62,6 @@ std::string message_of(const std::function<void()>& action) {
   return "";
 }
 
-class Folder {
- public:
-  Folder() { std::filesystem::create_directories(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::filesystem::path write(const std::string& name, const Bytes& bytes) const {
-    std::ofstream out(path_ / name, std::ios::binary);
-    for (const std::byte b : bytes) out.put(static_cast<char>(b));
-    return path_ / name;
-  }
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_ = std::filesystem::temp_directory_path() / "fovea_test_raw";
-};
-
 /// Element i of a file of T.
 template <class T>
 T element(Index i) {
@@ -97,7 +83,7 @@ Bytes elements(Index count, std::size_t offset) {
 
 TEST_CASE_TEMPLATE("map_raw: every box of every level is that of a pyramid of the pixels", T, std::uint8_t, std::uint16_t,
                    float) {
-  const Folder folder;
+  const TemporaryFolder folder;
   for (const Extents<3> extent : {Extents<3>{150, 201, 3}, Extents<3>{70, 65, 1}, Extents<3>{9, 500, 5}, Extents<3>{1, 1, 2}}) {
     for (const std::size_t offset : {std::size_t{0}, std::size_t{13}}) {
       const Bytes bytes = elements<T>(fovea::product(extent), offset);
@@ -178,7 +164,7 @@ TEST_CASE("map_raw: depths and channels are converted by the rule") {
 }
 
 TEST_CASE("map_raw: files too short, no files, and layouts that are none") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.write("a.raw", Bytes(100));
   CHECK_NOTHROW((void)fovea::map_raw(path, {{10, 10, 1}}));
   for (const fovea::RawLayout& layout :
@@ -188,9 +174,9 @@ TEST_CASE("map_raw: files too short, no files, and layouts that are none") {
         fovea::RawLayout{{Index{1} << 62, Index{1} << 62, Index{1} << 62}}, fovea::RawLayout{{1, Index{1} << 62, 4}}}) {
     CHECK_THROWS_AS((void)fovea::map_raw(path, layout), fovea::Error);
   }
-  CHECK_THROWS_AS((void)fovea::map_raw(folder.path() / "none", {{1, 1, 1}}), fovea::Error);
-  CHECK_THROWS_AS((void)fovea::map_raw(folder.path(), {{1, 1, 1}}), fovea::Error);
-  CHECK_THROWS_AS((void)fovea::map_raw(folder.write("empty", {}), {{1, 1, 1}}), fovea::Error);
+  CHECK_THROWS_AS((void)fovea::map_raw(folder.path / "none", {{1, 1, 1}}), fovea::Error);
+  CHECK_THROWS_AS((void)fovea::map_raw(folder.path, {{1, 1, 1}}), fovea::Error);
+  CHECK_THROWS_AS((void)fovea::map_raw(folder.write("empty", Bytes{}), {{1, 1, 1}}), fovea::Error);
   fovea::MappedFile file(path);
   const void* at = file.bytes().data();
   const fovea::MappedFile moved(std::move(file));
@@ -199,7 +185,7 @@ TEST_CASE("map_raw: files too short, no files, and layouts that are none") {
 }
 
 TEST_CASE("map_npy: arrays as NumPy writes them, versions 1 to 3") {
-  const Folder folder;
+  const TemporaryFolder folder;
   for (const int version : {1, 2, 3}) {
     const Bytes file = npy(header("|u1", "(5, 7, 3)"), 105, version);
     const auto image = fovea::map_npy(folder.write("a.npy", file));

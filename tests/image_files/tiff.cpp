@@ -2,6 +2,7 @@
 // needs: tiff
 // TIFF files of every kind, written by libtiff in memory, and what TiffDecoder makes of them: exactly the samples written, by
 // the rules of image/color.hpp; the levels of pyramids; damage is an Error.
+#include "support/temporary_folder.hpp"
 #include "support/tiff_in_memory.hpp"
 #include <fovea/core/random.hpp>
 #include <fovea/image/pyramid.hpp>
@@ -30,6 +31,8 @@ using fovea::PixelBox;
 using fovea_test::TiffInMemory;
 using fovea_test::TiffPage;
 using Bytes = std::vector<std::byte>;
+
+using fovea_test::TemporaryFolder;
 
 namespace {
 
@@ -617,8 +620,8 @@ TEST_CASE("TIFF: hostile directories") {
 }
 
 TEST_CASE("TiffPyramidWriter: what is written is the pyramid of the picture, for every layout") {
-  const auto path = std::filesystem::temp_directory_path() / "fovea_test_pyramid.tif";
-  std::filesystem::remove(path);
+  const TemporaryFolder temporary;
+  const auto path = temporary.path / "pyramid.tif";
   const auto check = [&]<class P>(P, Extents<2> extent, Index channels, const fovea::TiffPyramidOptions& options,
                                   double tolerance) {
     fovea::Tensor<P, 3> image({extent[0], extent[1], channels});
@@ -680,9 +683,8 @@ TEST_CASE("TiffPyramidWriter: what is written is the pyramid of the picture, for
 }
 
 TEST_CASE("TiffPyramidWriter: what fails leaves nothing behind, and what was there before") {
-  const auto folder = std::filesystem::temp_directory_path() / "fovea_test_pyramid_folder";
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directory(folder);
+  const TemporaryFolder temporary;
+  const std::filesystem::path& folder = temporary.path;
   const auto path = folder / "a.tif";
   std::ofstream(path) << "old";
   {
@@ -704,7 +706,6 @@ TEST_CASE("TiffPyramidWriter: what fails leaves nothing behind, and what was the
   CHECK_THROWS_AS(Writer(path, {30, 30}, 1, {100}), fovea::Error);
   CHECK_THROWS_AS(Writer(path, {30, 30}, 4, {.compression = fovea::TiffCompression::jpeg}), fovea::Error);
   CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
-  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("TIFF: what fuzzing found stays found") {

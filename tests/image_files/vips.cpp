@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // needs: vips
 // Pictures through libvips: written by libvips in the test, read back whole and in parts, and what is broken is refused.
+#include "support/temporary_folder.hpp"
 #include <fovea/core/random.hpp>
 #include <fovea/image/pyramid.hpp>
 #include <fovea/image/resize.hpp>
@@ -31,6 +32,8 @@ using fovea::PixelBox;
 using fovea::Tile;
 using fovea::View;
 using fovea::VipsDecoder;
+
+using fovea_test::TemporaryFolder;
 
 namespace {
 
@@ -113,23 +116,6 @@ Bytes bytes_of(std::string_view text) {
   const auto* from = reinterpret_cast<const std::byte*>(text.data());
   return Bytes(from, from + text.size());
 }
-
-/// A folder that goes with the test.
-struct Folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("fovea-vips-" + std::to_string(::getpid()));
-  Folder() { std::filesystem::create_directories(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  [[nodiscard]] std::filesystem::path write(const std::string& name, const Bytes& bytes) const {
-    std::ofstream file(path / name, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    return path / name;
-  }
-};
 
 /// A level as its scan gives it.
 template <class P>
@@ -463,7 +449,7 @@ TEST_CASE("vips: JPEG 2000 has its resolutions as levels") {
 }
 
 TEST_CASE("vips: FITS and Radiance") {
-  const Folder folder;
+  const TemporaryFolder folder;
   SUBCASE("FITS of bytes and words") {
     const auto write = [&](VipsImage* image) -> std::optional<std::filesystem::path> {
       const auto path = folder.path / "x.fits";
@@ -523,7 +509,7 @@ TEST_CASE("vips: a slide by OpenSlide, with its levels") {
   const Image image = vips_image(p);
   vips_image_set_string(image.get(), VIPS_META_IMAGEDESCRIPTION,
                         "Aperio Image Library v10.0.50\n900x700 [0,0 900x700]|AppMag = 20");
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "slide.tif";
   if (vips_image_write_to_file(image.get(), path.c_str(), "tile", TRUE, "tile-width", 128, "tile-height", 128, "pyramid", TRUE,
                                "compression", VIPS_FOREIGN_TIFF_COMPRESSION_JPEG, "Q", 95, nullptr) != 0) {
@@ -553,7 +539,7 @@ TEST_CASE("vips: a slide by OpenSlide, with its levels") {
 
 TEST_CASE("vips: DeepZoom") {
   const auto p = picture<std::uint8_t>(301, 413, 3);
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string name = (folder.path / "deep").string();
   if (vips_dzsave(vips_image(p).get(), name.c_str(), "suffix", ".png", "tile-size", 62, "overlap", 1, nullptr) != 0) {
     MESSAGE("not tested: ", fovea::detail::vips::last_error());
@@ -728,7 +714,7 @@ TEST_CASE("vips: what is no picture, or none of ours, or too large") {
 }
 
 TEST_CASE("vips: a file that becomes another one while it is looked at") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.write("[page=1].png", *saved(picture<std::uint8_t>(90, 120, 3), ".png"));  // a name, and no option
   VipsDecoder<std::uint8_t> decoder(path);
   CHECK_NOTHROW((void)scanned(decoder));
