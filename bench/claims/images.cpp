@@ -129,13 +129,15 @@ double memory_above_model(const Models& models, const Way& way) {
   }
   return worst;
 }
+/// The same with the model: its weights, and what it works in.
 double memory_in_all(const Models& models, const Way& way) {
   const auto both = support::measure_in_child([&] {
     fovea::Arena arena;
     const ImageFile image = fovea::open_image(way.file, way.options);
     return std::vector<double>{static_cast<double>(models.answer(image, way.closed_loop, kNative, 1, arena))};
   });
-  return both.peak_mib * 1.048576;
+  // The weights are the parent's, and were there before.
+  return both.peak_mib * 1.048576 + 1e-6 * static_cast<double>(models.closed_weights.values().size() * 4);
 }
 
 /// Median milliseconds of `work(turn)`, and of a full decode between, over turns.

@@ -2,17 +2,17 @@
 /// \file
 /// A picture in a file as something to look at: decodes what is looked at, and says exactly what that was.
 ///
-/// The levels of a BasicImageFile are those of a Pyramid of the decoded picture, seen upright:
+/// The levels of a BasicImageFile are those of a Pyramid of the decoded picture, seen upright.
 ///
-/// - levels the file stores are decoded by tiles, which a cache keeps for the next glimpse;
-/// - the *overview*, the finest level of at most ImageFileOptions::overview_pixels, and everything coarser, is kept whole. It
-/// is
-///   made when it is first looked at, usually by the proxy;
-/// - what lies between is averaged from the next finer stored level whenever it is read, exactly, and costs the pixels under
-/// it.
-///   A file with no more than the picture itself therefore costs more the wider one looks; examples/make_pyramid helps.
+/// Levels that the file stores are decoded by tiles, which a cache keeps for the next glimpse.
 ///
-/// Files that can only be decoded from the top (most JPEG and PNG) are decoded in one pass for all boxes that `prepare` names.
+/// The overview, a level of at most ImageFileOptions::overview_pixels, is kept whole, and with it everything coarser. It is
+/// made when it is first looked at, usually by the proxy.
+///
+/// What lies between is averaged from the next finer stored level whenever it is read: exactly, and it costs the pixels under
+/// it. A file with no more than the picture itself therefore costs more the wider one looks; examples/make_pyramid helps.
+///
+/// Files that can only be decoded from the top (most PNG) are decoded in one pass for all boxes that `prepare` names.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -51,8 +51,10 @@ struct ImageFileOptions {
   ReadPolicy policy = ReadPolicy::least_memory;
   /// For decoded tiles.
   std::size_t cache_bytes = std::size_t{4} << 20U;
-  /// The finest level with at most so many pixels is kept whole, with all coarser ones.
-  Index overview_pixels = Index{1} << 18;
+  /// The finest level stored with at most so many pixels is kept whole, with all coarser ones; where none is stored, one is
+  /// made. More pixels make proxies more exact: with seven times the rows and columns of a proxy, values of it are within 1/255
+  /// of the average of all pixels (a photograph of 12 megapixels, claims-images).
+  Index overview_pixels = Index{1} << 20;
   /// The most that ReadPolicy::least_time may keep.
   std::size_t whole_bytes = std::size_t{1} << 30U;
   /// Pictures are turned upright as the file asks for; otherwise seen as they are stored.
@@ -158,6 +160,13 @@ class BasicImageFile {
       const auto greater = [](const Layer& l) { return std::max(l.ratio[0], l.ratio[1]); };
       const auto longer = [](const Layer& l) { return std::max(l.extent[0], l.extent[1]); };
       const int stored = keep_whole ? 1 : static_cast<int>(info.levels.size());
+      // The overview is a level that is stored, where one is small enough, or would be decoded as a whole anyway.
+      int kept = 0;
+      for (; kept < stored; ++kept) {
+        const Index pixels = product(octave(kept, 0).extent);
+        const bool decoded_whole = info.sequential && kept > 0 && kept + 1 == stored && pixels <= kMostOverview;
+        if (decoded_whole || pixels <= options.overview_pixels) break;
+      }
       bool done = false;
       for (int s = 0; s < stored && !done; ++s) {
         for (int k = 0;; ++k) {
@@ -165,9 +174,8 @@ class BasicImageFile {
           // The next stored level is nearer than this one.
           if (k > 0 && s + 1 < stored && greater(layer) * std::numbers::sqrt2 > greater(octave(s + 1, 0))) break;
           layers.push_back(layer);
-          // A level of a sequential file is decoded as a whole anyway.
-          const bool decoded_whole = info.sequential && s + 1 == stored && s > 0 && product(layer.extent) <= kMostOverview;
-          done = decoded_whole || product(layer.extent) <= options.overview_pixels || longer(layer) <= kSmallest;
+          const bool small = kept == stored ? product(layer.extent) <= options.overview_pixels : s == kept && k == 0;
+          done = small || longer(layer) <= kSmallest;
           if (done) break;
         }
       }

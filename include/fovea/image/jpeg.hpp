@@ -11,7 +11,7 @@
 /// - *one scan with restart markers* (baseline, extended sequential): they are indexed down to the region wanted (each byte of
 ///   the file is read for that once, 8 bytes of memory a marker), and then only the intervals around the region are decoded,
 ///   spliced behind a copy of the file's headers that says how large they are together. Any interval helps that divides a row
-///   of MCUs or makes whole rows in a few; others are passed over like a file without.
+///   of MCUs; files with others are passed over like those without.
 /// - *arithmetic codes*: one pass through all that lies above for all pieces, which leaves out rows and columns nobody wants.
 /// - *several scans* (progressive, not interleaved): libjpeg needs the coefficients of the whole picture, 2 bytes each: 3 bytes
 ///   a pixel at 4:2:0, 6 at 4:4:4. The first look reads them and writes them down as one baseline scan with a restart marker a
@@ -41,7 +41,6 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -408,7 +407,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
       Index count = 0;
       for (const Group& group : parts) {
         const detail::JpegPart& p = group.part;
-        count = std::max(count, p.first + (p.intervals / p.per_row - 1) * p.stride + p.per_row);
+        count = std::max(count, copies() ? p.row + p.rows : p.first + (p.rows - 1) * p.stride + p.per_row);
       }
       if (index(count)) {
         for (const Group& group : parts) pass(level, &group.part, group.tiles);
@@ -540,22 +539,22 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     entropy_ = session.offset();
     read_markers();
     interval_ = static_cast<Index>(c.restart_interval);
-    enterable_ = !several_scans_ && c.arith_code == FALSE && interval_ > 0 && !header_.empty() && worth_entering();
+    enterable_ = !several_scans_ && c.arith_code == FALSE && interval_ > 0 && !header_.empty() && grid_[1] % interval_ == 0 &&
+                 grid_[0] > 1;
 
     if (!several_scans_ && c.arith_code == FALSE && !header_.empty()) read_codes(c);
 
     info_.sequential = !enterable_ && codes_ == nullptr;
     const auto multiple = [](Index size, Index unit) { return std::max(Index{1}, size / unit) * unit; };
-    info_.levels.push_back({extent_, {mcu_[0], multiple(128, mcu_[1])}, {1, 1}});
+    info_.levels.push_back({extent_, {mcu_[0], multiple(64, mcu_[1])}, {1, 1}});
     if (extent_[0] > DCTSIZE || extent_[1] > DCTSIZE) {
       info_.levels.push_back(
           {{(extent_[0] + 7) / 8, (extent_[1] + 7) / 8}, {multiple(32, mcu_[0] / 8), multiple(128, mcu_[1] / 8)}, {8, 8}});
     }
   }
 
-  /// Rows of MCUs after which an interval begins with a row again.
-  [[nodiscard]] Index period() const noexcept { return interval_ / std::gcd(interval_, grid_[1]); }
-  [[nodiscard]] bool worth_entering() const noexcept { return period() * 4 <= grid_[0] || (period() == 1 && grid_[0] > 1); }
+  /// Whether parts are copied out of rows of MCUs whose beginnings are known; otherwise they are intervals put together.
+  [[nodiscard]] bool copies() const noexcept { return codes_ != nullptr && (!enterable_ || interval_ == grid_[1]); }
 
   /// Goes through the segments before the first scan: EXIF's orientation, and a copy of those that decoding needs. Where they
   /// are unusual the copy stays empty; libjpeg has read them already.
@@ -769,11 +768,13 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     file.insert(file.end(), tables.begin(), tables.end());
     file.insert(file.end(), sos, header_.end());
     detail::JpegWalk<detail::JpegBytes> walk(*codes_, bytes_);
-    walk.seek(rows_[static_cast<std::size_t>(part.row)]);
+    if (!enterable_) walk.seek(rows_[static_cast<std::size_t>(part.row)]);
     detail::JpegBitWriter writer(file);
     std::array<std::int32_t, 4> dc{};
     for (Index row = 0; row < part.rows; ++row) {
-      if (walk.copy_row(part.column, part.column + part.columns, dc, writer)) continue;
+      const std::uint64_t* const interval = enterable_ ? starts_.data() + part.row + row : nullptr;
+      if (enterable_) walk.seek({interval[0], 0, {}, 0}, interval[1] - 2);
+      if (walk.copy_row(part.column, part.column + part.columns, dc, writer, !enterable_)) continue;
       decoded_.bytes += static_cast<std::int64_t>(walk.taken());
       return {};
     }
@@ -794,9 +795,9 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     const Index bottom = std::min(grid_[0], box.bottom() / mcu[0] + 1);
     const Index right = std::min(grid_[1], box.right() / mcu[1] + 1);
     detail::JpegPart part;
-    if (!enterable_) {
+    if (copies()) {
       part = {.row = top, .rows = bottom - top, .column = left, .columns = right - left};
-    } else if (grid_[1] % interval_ == 0) {
+    } else {
       const Index from = left / interval_;
       const Index to = (right + interval_ - 1) / interval_;
       // The rest of a single interval need not be decoded.
@@ -807,13 +808,6 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
       part.per_row = to - from;
       part.intervals = part.per_row * part.rows;
       part.length = std::min(interval_, columns);
-    } else {
-      const Index row = top / period() * period();
-      part = {.row = row, .rows = bottom - row, .column = 0, .columns = grid_[1]};
-      part.first = row * grid_[1] / interval_;
-      part.intervals = (bottom * grid_[1] + interval_ - 1) / interval_ - part.first;
-      part.per_row = part.intervals;
-      part.length = interval_;
     }
     return part;
   }
@@ -958,7 +952,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
       origin.left = part->column * mcu_[1];
       extent = {std::min(part->rows * mcu_[0], extent_[0] - origin.top),
                 std::min(part->columns * mcu_[1], extent_[1] - origin.left)};
-      if (enterable_) {
+      if (!copies()) {
         spliced = splice(*part, extent);
       } else {
         std::vector<std::uint8_t> copy = copy_out(*part, extent);

@@ -55,9 +55,9 @@ void resize_bilinear(View<P, 3> image, View<T, 3> out, bool align_corners = fals
 
 /// out {h, w, C} = the whole image by area averaging, from the coarsest level stored that has at least `oversampling` times the
 /// rows and columns of `out` (or else the finest): cost does not depend on the size of the image. Where a source keeps its
-/// coarser levels whole (a file's overview), the finest of these is taken rather than one that would have to be decoded, as
-/// long as it has no fewer pixels than `out`. An average of averages is exact where the edges of the output's pixels fall on
-/// those of the level's. Elsewhere a level pixel across an edge is taken for uniform, which moves at most 1/4 of it to the
+/// coarser levels whole (a file's overview), the finest of these is taken, as long as it has twice the rows and columns of
+/// `out`: it is there, and the most exact of them. An average of averages is exact where the edges of the output's pixels fall
+/// on those of the level's. Elsewhere a level pixel across an edge is taken for uniform, which moves at most 1/4 of it to the
 /// wrong side: with contrast d between the two parts of such a pixel, an error of at most d / (4 * oversampling) for each of
 /// the four edges. Throws Error on unlike channels.
 template <ImageSource S, std::floating_point T>
@@ -73,7 +73,7 @@ void proxy(const S& image, View<T, 3> out, Index oversampling = 4) {
   while (level > 0 && !has(level, oversampling)) --level;
   if constexpr (requires { image.overview_level(); }) {
     const int overview = image.overview_level();
-    if (level < overview && has(overview, 2)) level = overview;
+    if (has(overview, 2)) level = overview;
   }
   const Extents<2> extent = image.level_extent(level);
   const auto pixels = read_exactly(image, level, {0, 0, extent[0], extent[1]});
