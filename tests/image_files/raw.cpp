@@ -128,7 +128,7 @@ TEST_CASE_TEMPLATE("map_raw: every box of every level is that of a pyramid of th
 
 TEST_CASE("map_raw: a glimpse costs the pieces under it") {
   const Bytes bytes = elements<std::uint8_t>(Index{1000} * 1000 * 3, 0);
-  const auto image = fovea::map_raw(std::span(bytes), {{1000, 1000, 3}});
+  const auto image = fovea::map_raw(std::span(bytes), {{1000, 1000, 3}}, {.overview_pixels = 1000});
   (void)fovea::read_exactly(image, 0, {130, 130, 60, 60});
   CHECK(image.decoded().pixels == 64 * 64);
   (void)fovea::read_exactly(image, 0, {140, 130, 50, 10});
