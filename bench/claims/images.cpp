@@ -26,6 +26,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -274,6 +275,13 @@ int measure(const fs::path& folder) {
   out.add("proxies of 25 to 100 pixels from raw and TIFF: largest difference from the exact area average", most, Bound::at_most,
           1, "of 255");
   out.add("the same from JPEG by DCT scaling: mean difference", mean, Bound::at_most, 2, "of 255");
+  // As long as the last campaign of preset fuzz (tests/fuzz/CMakeLists.txt) was, where it found nothing.
+  for (const std::string reader : {"jpeg", "tiff", "vips", "npy"}) {
+    double seconds = std::numeric_limits<double>::quiet_NaN();
+    std::ifstream(FOVEA_SOURCE_DIR "/build/fuzz/fuzz-" + reader + ".txt") >> seconds;
+    out.add("fuzzing the reader " + reader + ": minutes without a crash a leak or more than 256 MB", seconds / 60,
+            Bound::at_least, 10, "min");
+  }
   return out.write("claims-images.csv");
 }
 
