@@ -27,23 +27,15 @@ int run_fovea(const std::filesystem::path& file, int runs) {
   const auto saccader = fovea::model::Saccader::reference({.channels = 3, .decode_proxy = false});
   const fovea::Parameters<float> weights(saccader.layout(), 1);
   fovea::Arena arena;
-  std::vector<double> times;
-  for (int run = 0; run <= runs; ++run) {
-    const double start = peers::seconds(1);
+  return peers::run_fovea(runs, [&](int run) {
     arena.reset();
     const fovea::ImageFile image = fovea::open_jpeg(file);
     fovea::model::Looking looking;
     looking.gaze = fovea::model::Gaze::uniform;
     looking.scale = 64.0 / static_cast<double>(bench::kWidth);
     looking.noise.seed = static_cast<std::uint64_t>(run);
-    const auto answer = saccader.classify(image, weights, arena, looking);
-    const double taken = peers::seconds(1) - start;
-    if (run > 0) times.push_back(taken);
-    if (!(answer.probabilities[0] >= 0)) return 1;
-  }
-  const long peak = peers::peak_memory();
-  std::printf("fovea %.0f %ld\n", 1e9 * peers::median(times), peak);
-  return peak > 0 ? 0 : 1;
+    return saccader.classify(image, weights, arena, looking).probabilities[0];
+  });
 }
 
 int compare(const char* csv, const std::filesystem::path& self) {

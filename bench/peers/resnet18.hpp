@@ -3,6 +3,7 @@
 /// The whole image instead: ResNet-18 as a file for onnxruntime, and how both sides are run in processes of their own.
 #pragma once
 
+#include "peers.hpp"
 #include <fovea/core/random.hpp>
 
 #include <cmath>
@@ -181,6 +182,23 @@ inline long peak_memory() {
     if (line.starts_with("VmHWM:")) return std::strtol(line.c_str() + 6, nullptr, 10) * 1024;
   }
   return 0;
+}
+
+/// Our side of such a process: runs `work(run)` once uncounted and then `runs` times, and prints what whole_image.mjs prints.
+/// The exit status of the process.
+template <class Work>
+int run_fovea(int runs, Work&& work) {
+  std::vector<double> times;
+  for (int run = 0; run <= runs; ++run) {
+    const double start = seconds(1);
+    const float probability = work(run);
+    const double taken = seconds(1) - start;
+    if (run > 0) times.push_back(taken);
+    if (!(probability >= 0)) return 1;
+  }
+  const long peak = peak_memory();
+  std::printf("fovea %.0f %ld\n", 1e9 * median(times), peak);
+  return peak > 0 ? 0 : 1;
 }
 
 }  // namespace peers

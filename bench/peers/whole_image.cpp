@@ -35,19 +35,11 @@ int run_fovea(Index side, int runs) {
   const fovea::Parameters<float> weights(saccader.layout(), 1);
   fovea::Pyramid<std::uint8_t> image;
   fovea::Arena arena;
-  std::vector<double> times;
-  for (int run = 0; run <= runs; ++run) {
-    const double start = peers::seconds(1);
+  return peers::run_fovea(runs, [&](int /*run*/) {
     arena.reset();
     image.assign(std::as_const(pixels).view());
-    const auto answer = saccader.classify(image, weights, arena);
-    const double taken = peers::seconds(1) - start;
-    if (run > 0) times.push_back(taken);
-    if (!(answer.probabilities[0] >= 0)) return 1;
-  }
-  const long peak = peers::peak_memory();
-  std::printf("fovea %.0f %ld\n", 1e9 * peers::median(times), peak);
-  return peak > 0 ? 0 : 1;
+    return saccader.classify(image, weights, arena).probabilities[0];
+  });
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Raw files and .npy: what is in them, in place or through a cache; headers of all kinds, and damage.
+#include "support/message_of.hpp"
 #include "support/temporary_folder.hpp"
 #include <fovea/image/pyramid.hpp>
 #include <fovea/image/raw.hpp>
@@ -13,7 +14,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -26,6 +26,7 @@ using fovea::PixelBox;
 using fovea::RawType;
 using Bytes = std::vector<std::byte>;
 
+using fovea_test::message_of;
 using fovea_test::TemporaryFolder;
 
 namespace {
@@ -51,15 +52,6 @@ Bytes npy(std::string header, std::size_t size, int version = 1) {
 std::string header(std::string_view type, std::string_view shape, std::string_view fortran = "False") {
   return "{'descr': '" + std::string(type) + "', 'fortran_order': " + std::string(fortran) +
          ", 'shape': " + std::string(shape) + ", }";
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const fovea::Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 /// Element i of a file of T.

@@ -2,6 +2,7 @@
 // needs: tiff
 // TIFF files of every kind, written by libtiff in memory, and what TiffDecoder makes of them: exactly the samples written, by
 // the rules of image/color.hpp; the levels of pyramids; damage is an Error.
+#include "support/message_of.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiff_in_memory.hpp"
 #include <fovea/core/random.hpp>
@@ -19,7 +20,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -32,6 +32,7 @@ using fovea_test::TiffInMemory;
 using fovea_test::TiffPage;
 using Bytes = std::vector<std::byte>;
 
+using fovea_test::message_of;
 using fovea_test::TemporaryFolder;
 
 namespace {
@@ -110,15 +111,6 @@ void check_pixels(const Bytes& file, const ImageFileOptions& options, Extents<3>
 double luma(double r, double g, double b, double scale) {
   const auto of = [](double v) { return static_cast<std::uint64_t>(v); };
   return std::floor(static_cast<double>((19595 * of(r) + 38470 * of(g) + 7471 * of(b) + 32768) >> 16U) * scale);
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const fovea::Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 /// Reads all there is. Throws Error.

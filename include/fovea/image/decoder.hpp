@@ -25,8 +25,8 @@ namespace fovea::inline FOVEA_ABI {
 /// How the picture stored has to be turned to be seen: the values of EXIF's and TIFF's tag 274, 1 to 8.
 enum class Orientation : std::uint8_t {
   upright = 1,
-  mirrored = 2,            ///< left and right
-  rotated_180 = 3,         ///
+  mirrored = 2,  ///< left and right
+  rotated_180 = 3,
   flipped = 4,             ///< top and bottom
   transposed = 5,          ///< rows and columns
   rotated_90 = 6,          ///< clockwise, to be seen upright

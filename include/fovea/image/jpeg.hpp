@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// JPEG through libjpeg-turbo (2.1 or later): an overview by DCT scaling, and regions for as little as the file allows.
+/// JPEG through libjpeg-turbo (2.1 or later): an overview, and regions for as little as the file allows.
 /// Optional header; link with libjpeg.
 ///
 /// What a region costs is what has to be entropy-decoded before it:
@@ -8,10 +8,9 @@
 /// - *one scan of Huffman codes* (most files): the first look passes over the codes down to there, a third of a full decode for
 ///   all of it, and remembers where rows of MCUs begin (image/jpeg_entropy.hpp; 40 bytes a row). The overview comes of the same
 ///   pass, from the DC coefficients. From then on any region is copied out as a small JPEG of its own, and costs what it holds.
-/// - *one scan with restart markers* (baseline, extended sequential): they are indexed down to the region wanted (each byte of
-///   the file is read for that once, 8 bytes of memory a marker), and then only the intervals around the region are decoded,
-///   spliced behind a copy of the file's headers that says how large they are together. Any interval helps that divides a row
-///   of MCUs; files with others are passed over like those without.
+/// - *the same with restart markers*: where their intervals divide a row of MCUs, the markers say where rows begin. They are
+///   looked for down to the region wanted (each byte of the file is read for that once, 8 bytes of memory a marker), and no
+///   code above it is understood.
 /// - *arithmetic codes*: one pass through all that lies above for all pieces, which leaves out rows and columns nobody wants.
 /// - *several scans* (progressive, not interleaved): libjpeg needs the coefficients of the whole picture, 2 bytes each: 3 bytes
 ///   a pixel at 4:2:0, 6 at 4:4:4. The first look reads them and writes them down as one baseline scan with a restart marker a
@@ -30,13 +29,12 @@
 #include <fovea/image/exif.hpp>
 #include <fovea/image/file.hpp>
 #include <fovea/image/jpeg_entropy.hpp>
+#include <fovea/image/jpeg_session.hpp>
 
 #include <algorithm>
 #include <array>
-#include <csetjmp>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -44,19 +42,8 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
-
-// libjpeg's header wants <cstdio> before it, and its error codes the configuration that the header brings.
-// clang-format off
-#include <jpeglib.h>
-#include <jerror.h>
-// clang-format on
-
-#ifndef JCS_ALPHA_EXTENSIONS
-#error "fovea/image/jpeg.hpp: libjpeg-turbo expected, another libjpeg came"
-#endif
 
 namespace fovea::inline FOVEA_ABI {
 
@@ -68,314 +55,6 @@ struct JpegOptions {
   /// Scans of a file: each goes over the whole picture, however short it is.
   int scans = 100;
 };
-
-namespace detail {
-
-/// Bytes of a file, or of memory that is someone else's or its own.
-class JpegBytes {
- public:
-  explicit JpegBytes(const std::filesystem::path& path) : file_(std::fopen(path.string().c_str(), "rb"), &std::fclose) {
-    require(file_ != nullptr, "jpeg: ", path.string(), " cannot be opened");
-    // Blocks go straight to where they are wanted.
-    std::setvbuf(file_.get(), nullptr, _IONBF, 0);
-    const bool sought = std::fseek(file_.get(), 0, SEEK_END) == 0;
-    const long end = sought ? std::ftell(file_.get()) : -1L;
-    require(end >= 0 && end < std::numeric_limits<long>::max(), "jpeg: a file one can seek in expected, ", path.string(),
-            " came");
-    size_ = static_cast<std::uint64_t>(end);
-  }
-  explicit JpegBytes(std::span<const std::byte> memory)
-      : data_(reinterpret_cast<const std::uint8_t*>(memory.data())), size_(memory.size()) {}
-  explicit JpegBytes(std::vector<std::uint8_t> memory)
-      : owned_(std::move(memory)), data_(owned_.data()), size_(owned_.size()) {}
-
-  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-  [[nodiscard]] std::size_t memory() const noexcept { return owned_.capacity(); }
-  /// Copies at most `count` bytes from `offset`; returns how many there were.
-  [[nodiscard]] std::size_t read(std::uint64_t offset, std::uint8_t* to, std::size_t count) const noexcept {
-    if (offset >= size_) return 0;
-    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(count, size_ - offset));
-    if (file_ == nullptr) {
-      std::memcpy(to, data_ + offset, n);
-      return n;
-    }
-    if (std::fseek(file_.get(), static_cast<long>(offset), SEEK_SET) != 0) return 0;
-    return std::fread(to, 1, n, file_.get());
-  }
-
- private:
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_{nullptr, &std::fclose};
-  std::vector<std::uint8_t> owned_;
-  const std::uint8_t* data_ = nullptr;
-  std::uint64_t size_ = 0;
-};
-
-/// A rectangle of MCUs that restart intervals make up: `rows` times `per_row` intervals, of which the first is `first` and
-/// those of the next row begin `stride` further on.
-struct JpegPart {
-  Index row = 0, rows = 0, column = 0, columns = 0;  ///< in MCUs; all there is to a part that is copied out
-  Index first = 0, per_row = 0, stride = 0, intervals = 0;
-  Index length = 0;  ///< MCUs of an interval that are decoded: what the rest of an interval holds is passed over
-};
-
-/// What libjpeg is given instead of the file: headers that fit, then intervals.
-struct JpegSplice {
-  std::vector<std::uint8_t> header;
-  JpegPart part;
-  const std::uint64_t* starts = nullptr;  ///< of intervals in the file; interval k ends 2 bytes before starts[k + 1]
-};
-
-/// True where `call` came to its end, false where libjpeg jumped out of it. Nothing with a destructor may be alive in `call`,
-/// nor in what libjpeg calls back; that is why this function is so small.
-template <class Call>
-  requires std::is_trivially_destructible_v<Call>
-[[nodiscard]] bool jpeg_survives(std::jmp_buf& jump, const Call& call) {
-  if (setjmp(jump) != 0) return false;
-  call();
-  return true;
-}
-
-/// A decompressor at work: its source of bytes, and its errors as Error.
-class JpegSession {
- public:
-  /// Fills of the buffer; what is left of one is decoded slowly, MCU by MCU (3 KiB), so small ones are no good.
-  static constexpr std::size_t kBlock = std::size_t{64} << 10U;
-  /// Behind the end: lets the fast entropy decoder go on to the last MCU.
-  static constexpr std::size_t kSlack = std::size_t{6} << 10U;
-
-  jpeg_decompress_struct cinfo{};
-
-  /// `bytes` and `splice` (null: all bytes) must outlive the session.
-  JpegSession(const JpegBytes& bytes, const JpegSplice* splice, int max_scans)
-      : bytes_(bytes),
-        splice_(splice),
-        memory_(std::make_unique_for_overwrite<std::uint8_t[]>(kBlock + kSlack)),
-        buffer_(memory_.get()),
-        max_scans_(max_scans) {
-    jpeg_std_error(&errors_);
-    errors_.error_exit = [](j_common_ptr c) { of(c).escape(c); };
-    errors_.emit_message = [](j_common_ptr c, int level) {
-      if (level < 0 && is_damage(c->err->msg_code)) of(c).escape(c);
-    };
-    errors_.output_message = [](j_common_ptr /*c*/) {};
-    cinfo.err = &errors_;
-    cinfo.client_data = this;
-  }
-  JpegSession(const JpegSession&) = delete;
-  JpegSession& operator=(const JpegSession&) = delete;
-  ~JpegSession() { jpeg_destroy_decompress(&cinfo); }
-
-  /// Reads the headers up to the first scan. `row` and `rows` are for messages: where in the picture the splice begins.
-  void open(Index row, Index rows) {
-    first_row_ = row;
-    rows_ = rows;
-    call([this] {
-      jpeg_create_decompress(&cinfo);
-      source_.init_source = [](j_decompress_ptr /*c*/) {};
-      source_.fill_input_buffer = [](j_decompress_ptr c) -> boolean {
-        of(c).fill();
-        return TRUE;
-      };
-      source_.skip_input_data = [](j_decompress_ptr c, long count) { of(c).skip(count); };
-      source_.resync_to_restart = jpeg_resync_to_restart;
-      source_.term_source = [](j_decompress_ptr /*c*/) {};
-      cinfo.src = &source_;
-      progress_.progress_monitor = [](j_common_ptr c) { of(c).watch(); };
-      cinfo.progress = &progress_;
-      jpeg_read_header(&cinfo, TRUE);
-      in_scan_ = true;
-    });
-  }
-
-  /// Runs `call`, which calls libjpeg, and throws Error where that complained.
-  template <class Call>
-  void call(const Call& c) {
-    if (!jpeg_survives(jump_, c)) raise();
-  }
-  /// The same for those who go on otherwise.
-  template <class Call>
-  [[nodiscard]] bool survives(const Call& c) {
-    return jpeg_survives(jump_, c);
-  }
-  [[nodiscard]] jpeg_error_mgr* errors() noexcept { return &errors_; }
-  [[nodiscard]] static JpegSession& of(const void* client_data) noexcept {
-    // libjpeg hands back the pointer it was given.
-    return *static_cast<JpegSession*>(const_cast<void*>(client_data));
-  }
-
-  /// Reads all scans of a file, of a picture that is buffered.
-  void read_scans() {
-    call([this] {
-      jpeg_start_decompress(&cinfo);
-      while (jpeg_input_complete(&cinfo) == FALSE) {
-        watch();
-        (void)jpeg_consume_input(&cinfo);
-      }
-    });
-    require_complete();
-  }
-  /// Throws Error unless a file of several scans has been read to its end, with all its components.
-  void require_complete() const {
-    require(!ended_, "jpeg: the file ends in or after scan ", cinfo.input_scan_number, ", its end is missing");
-    for (int i = 0; i < cinfo.num_components; ++i) {
-      require(((seen_ >> static_cast<unsigned>(i)) & 1U) != 0, "jpeg: a scan of each of the ", cinfo.num_components,
-              " components expected, there is none of component ", i + 1);
-    }
-  }
-
-  /// Bytes the decoder has taken.
-  [[nodiscard]] std::uint64_t taken() const noexcept {
-    return ended_ ? given_ : given_ - std::min<std::uint64_t>(given_, source_.bytes_in_buffer);
-  }
-  /// Where in the file the decoder is.
-  [[nodiscard]] std::uint64_t offset() const noexcept {
-    return ended_ ? position_ : position_ - std::min<std::uint64_t>(position_, source_.bytes_in_buffer);
-  }
-
- private:
-  const JpegBytes& bytes_;
-  const JpegSplice* splice_;
-  std::unique_ptr<std::uint8_t[]> memory_;
-  std::uint8_t* buffer_;  ///< the same: what is called back must not see a destructor
-  int max_scans_;
-  jpeg_error_mgr errors_{};
-  jpeg_source_mgr source_{};
-  jpeg_progress_mgr progress_{};
-  std::jmp_buf jump_{};
-  std::array<char, JMSG_LENGTH_MAX> message_{};
-  std::uint64_t position_ = 0;  ///< in the file
-  std::uint64_t given_ = 0;
-  Index interval_ = -1;  ///< of the splice: -1 are the headers
-  Index first_row_ = 0;
-  Index rows_ = 0;
-  std::uint32_t seen_ = 0;  ///< components that had a scan
-  bool in_scan_ = false;
-  bool ended_ = false;
-  bool too_many_scans_ = false;
-
-  [[nodiscard]] static JpegSession& of(j_common_ptr c) noexcept { return of(c->client_data); }
-  [[nodiscard]] static JpegSession& of(j_decompress_ptr c) noexcept { return of(c->client_data); }
-
-  /// The warnings after which pixels are wrong. Others are about what pixels do not depend on: bytes too many before a marker,
-  /// versions, colour transforms nobody knows.
-  [[nodiscard]] static bool is_damage(int code) noexcept {
-    return code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_ARITH_BAD_CODE || code == JWRN_MUST_RESYNC ||
-           code == JWRN_BOGUS_PROGRESSION || code == JWRN_JPEG_EOF;
-  }
-  [[noreturn]] void escape(j_common_ptr c) noexcept {
-    errors_.format_message(c, message_.data());
-    std::longjmp(jump_, 1);
-  }
-  [[noreturn]] void raise() {
-    const std::string message = message_.data();
-    require(!too_many_scans_, "jpeg: at most ", max_scans_, " scans expected, the file has more");
-    switch (errors_.msg_code) {
-      case JERR_NO_SOI: fail("jpeg: a file that begins with FF D8 expected");
-      case JERR_BAD_PRECISION: fail("jpeg: 8 bits a sample expected, ", errors_.msg_parm.i[0], " came");
-      case JERR_SOF_UNSUPPORTED:
-        fail("jpeg: a sequential or progressive DCT expected (SOF 0, 1, 2, 9 or 10), SOF ", errors_.msg_parm.i[0] - 0xC0,
-             " came");
-      default: break;
-    }
-    if (!in_scan_) {
-      require(!ended_, "jpeg: the file ends before its first scan");
-      fail("jpeg: the headers are damaged or unusual: ", message);
-    }
-    std::string place;
-    if (jpeg_has_multiple_scans(&cinfo) != FALSE) {
-      place = "scan " + std::to_string(cinfo.input_scan_number);
-    } else {
-      const Index row = first_row_ + static_cast<Index>(cinfo.input_iMCU_row) * cinfo.max_v_samp_factor * DCTSIZE;
-      place = "row " + std::to_string(std::min(row, rows_ - 1)) + " of " + std::to_string(rows_);
-    }
-    if (ended_) fail("jpeg: the file ends in ", place);
-    fail("jpeg: damaged in ", place, ": ", message);
-  }
-
-  /// Called by libjpeg between rows of MCUs while it reads several scans.
-  void watch() noexcept {
-    for (int i = 0; in_scan_ && i < cinfo.comps_in_scan; ++i) {
-      seen_ |= 1U << static_cast<unsigned>(cinfo.cur_comp_info[i]->component_index);
-    }
-    if (cinfo.input_scan_number > max_scans_) {
-      too_many_scans_ = true;
-      std::longjmp(jump_, 1);
-    }
-  }
-
-  void fill() noexcept {
-    std::size_t count = splice_ != nullptr ? fill_spliced() : bytes_.read(position_, buffer_, kBlock);
-    if (splice_ == nullptr) position_ += count;
-    given_ += count;
-    if (count == 0) {
-      // An end that libjpeg takes for one; what is missing then is a warning, and an Error of ours.
-      ended_ = true;
-      count = put_marker(0, JPEG_EOI);
-      std::memset(buffer_ + count, 0, kSlack - count);
-      count = kSlack;
-    }
-    source_.next_input_byte = buffer_;
-    source_.bytes_in_buffer = count;
-  }
-  [[nodiscard]] std::size_t put_marker(std::size_t at, int code) noexcept {
-    buffer_[at] = 0xFF;
-    buffer_[at + 1] = static_cast<std::uint8_t>(code);
-    return at + 2;
-  }
-  [[nodiscard]] std::size_t fill_spliced() noexcept {
-    const JpegPart& part = splice_->part;
-    std::size_t count = 0;
-    if (interval_ < 0) {
-      count = splice_->header.size();
-      std::memcpy(buffer_, splice_->header.data(), count);
-      start_interval(0);
-    }
-    while (interval_ < part.intervals && count + 2 < kBlock) {
-      const std::uint64_t end = splice_->starts[id(interval_) + 1] - 2;
-      const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(end - position_, kBlock - 2 - count));
-      const std::size_t got = bytes_.read(position_, buffer_ + count, want);
-      count += got;
-      position_ += got;
-      if (got < want) return count;  // the file shrank; the next call gets nothing
-      if (position_ < end) break;
-      const Index next = interval_ + 1;
-      count = put_marker(count, next == part.intervals ? int{JPEG_EOI} : JPEG_RST0 + static_cast<int>(interval_ % 8));
-      start_interval(next);
-      if (next == part.intervals) {
-        std::memset(buffer_ + count, 0, kSlack);
-        count += kSlack;
-      }
-    }
-    return count;
-  }
-  [[nodiscard]] Index id(Index k) const noexcept {
-    const JpegPart& part = splice_->part;
-    return part.first + k / part.per_row * part.stride + k % part.per_row;
-  }
-  void start_interval(Index k) noexcept {
-    interval_ = k;
-    if (k < splice_->part.intervals) position_ = splice_->starts[id(k)];
-  }
-  void skip(long count) noexcept {
-    if (count <= 0) return;
-    auto left = static_cast<std::uint64_t>(count);
-    if (splice_ == nullptr && left > source_.bytes_in_buffer) {
-      // Over what was not read yet: a thumbnail, a profile.
-      position_ += left - source_.bytes_in_buffer;
-      source_.bytes_in_buffer = 0;
-      return;
-    }
-    while (left > source_.bytes_in_buffer) {
-      left -= source_.bytes_in_buffer;
-      fill();
-      if (ended_) return;
-    }
-    source_.next_input_byte += left;
-    source_.bytes_in_buffer -= static_cast<std::size_t>(left);
-  }
-};
-
-}  // namespace detail
 
 /// A JPEG file. Levels: the picture, and (where it is larger than 8x8) the same at 1/8, {ceil(height / 8), ceil(width / 8)}, by
 /// DCT scaling. 8 bits; grey, YCbCr, RGB, CMYK and YCCK; baseline, extended sequential and progressive, Huffman or arithmetic
@@ -402,21 +81,14 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
   void decode(int level, std::span<const Tile<std::uint8_t>> tiles) override {
     if (tiles.empty()) return;
     if (several_scans_ && rewrite()) return delegate([&](JpegDecoder& d) { d.decode(level, tiles); });
-    if (enterable_) {
+    if (codes_ != nullptr) {
       const std::vector<Group> parts = groups(level, tiles);
-      Index count = 0;
-      for (const Group& group : parts) {
-        const detail::JpegPart& p = group.part;
-        count = std::max(count, copies() ? p.row + p.rows : p.first + (p.rows - 1) * p.stride + p.per_row);
-      }
-      if (index(count)) {
+      Index rows = 0;
+      for (const Group& group : parts) rows = std::max(rows, group.part.bottom());
+      if (index_markers(rows) || index_rows(rows)) {
         for (const Group& group : parts) pass(level, &group.part, group.tiles);
         return;
       }
-    }
-    if (!enterable_ && index_rows(level, tiles)) {
-      for (const Group& group : groups(level, tiles)) pass(level, &group.part, group.tiles);
-      return;
     }
     pass(level, nullptr, tiles);
   }
@@ -430,7 +102,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     // What is wrong with a file that cannot be passed over, if anything, the library says.
     const Index done = level > 0 && averages_ && codes_ != nullptr ? scan_averages(sink) : 0;
     if (level > 0 && done == info_.levels[1].extent[0]) return;
-    detail::JpegSession session(bytes_, nullptr, options_.scans);
+    detail::JpegSession session(bytes_, options_.scans);
     const Counting counting{*this, session};
     start(session, level, extent_);
     read_all(session, [&sink, done](Index row, const std::uint8_t* pixels) {
@@ -445,7 +117,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
            (codes_ != nullptr ? sizeof(detail::JpegScan) : 0) + (rewritten_ != nullptr ? rewritten_->memory() : 0);
   }
   /// True where regions are decoded without what lies above them.
-  [[nodiscard]] bool enterable() const noexcept { return enterable_ || codes_ != nullptr || rewritten_ != nullptr; }
+  [[nodiscard]] bool enterable() const noexcept { return codes_ != nullptr || rewritten_ != nullptr; }
 
  private:
   /// Rows asked of libjpeg at a time.
@@ -455,7 +127,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
 
   struct Group {
     PixelBox box;
-    detail::JpegPart part;
+    PixelBox part;  ///< the MCUs around it
     std::vector<Tile<std::uint8_t>> tiles;
   };
 
@@ -467,10 +139,10 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
   J_COLOR_SPACE stored_{};  ///< colour space
   bool inverted_ = false;   ///< CMYK as Adobe writes it
   bool several_scans_ = false;
-  bool context_ = false;       ///< chroma is halved in height: skipping costs a row of MCUs
-  Index interval_ = 0;         ///< MCUs between restart markers; 0: none
-  std::uint64_t entropy_ = 0;  ///< offset of the first scan's data
-  bool enterable_ = false;
+  bool context_ = false;                     ///< chroma is halved in height: skipping costs a row of MCUs
+  Index interval_ = 0;                       ///< MCUs between restart markers; 0: none
+  std::uint64_t entropy_ = 0;                ///< offset of the first scan's data
+  bool by_markers_ = false;                  ///< restart markers say where rows of MCUs begin
   std::vector<std::uint8_t> header_;         ///< what decoding needs of the headers, up to SOS
   std::size_t sof_ = 0, sos_ = 0;            ///< where in that
   std::vector<std::uint64_t> starts_;        ///< of the restart intervals found so far, and the end of the last
@@ -497,7 +169,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
 
   JpegDecoder(detail::JpegBytes bytes, Index channels, const JpegOptions& options)
       : bytes_(std::move(bytes)), options_(options) {
-    detail::JpegSession session(bytes_, nullptr, options_.scans);
+    detail::JpegSession session(bytes_, options_.scans);
     const Counting counting{*this, session};
     session.open(0, 1);
     const jpeg_decompress_struct& c = session.cinfo;
@@ -539,12 +211,10 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     entropy_ = session.offset();
     read_markers();
     interval_ = static_cast<Index>(c.restart_interval);
-    enterable_ = !several_scans_ && c.arith_code == FALSE && interval_ > 0 && !header_.empty() && grid_[1] % interval_ == 0 &&
-                 grid_[0] > 1;
-
     if (!several_scans_ && c.arith_code == FALSE && !header_.empty()) read_codes(c);
+    by_markers_ = codes_ != nullptr && interval_ > 0 && grid_[1] % interval_ == 0;
 
-    info_.sequential = !enterable_ && codes_ == nullptr;
+    info_.sequential = codes_ == nullptr;
     const auto multiple = [](Index size, Index unit) { return std::max(Index{1}, size / unit) * unit; };
     info_.levels.push_back({extent_, {mcu_[0], multiple(64, mcu_[1])}, {1, 1}});
     if (extent_[0] > DCTSIZE || extent_[1] > DCTSIZE) {
@@ -552,9 +222,6 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
           {{(extent_[0] + 7) / 8, (extent_[1] + 7) / 8}, {multiple(32, mcu_[0] / 8), multiple(128, mcu_[1] / 8)}, {8, 8}});
     }
   }
-
-  /// Whether parts are copied out of rows of MCUs whose beginnings are known; otherwise they are intervals put together.
-  [[nodiscard]] bool copies() const noexcept { return codes_ != nullptr && (!enterable_ || interval_ == grid_[1]); }
 
   /// Goes through the segments before the first scan: EXIF's orientation, and a copy of those that decoding needs. Where they
   /// are unusual the copy stays empty; libjpeg has read them already.
@@ -595,11 +262,12 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     if (at != entropy_ || sof_ == 0 || sos_ == 0 || header_.size() > kMost) header_.clear();
   }
 
-  /// Finds where the first `count` restart intervals begin and end, reading on from where it stopped; false where the file
-  /// turns out to have others than its headers say.
-  [[nodiscard]] bool index(Index count) {
+  /// Finds where the restart intervals of the first `rows` rows of MCUs begin and end, reading on from where it stopped; false
+  /// where there are none that help, or others than the headers say.
+  [[nodiscard]] bool index_markers(Index rows) {
+    if (!by_markers_) return false;
     const auto expected = static_cast<std::size_t>((grid_[0] * grid_[1] + interval_ - 1) / interval_);
-    const auto wanted = static_cast<std::size_t>(count) + 1;
+    const auto wanted = static_cast<std::size_t>(rows * (grid_[1] / interval_)) + 1;
     if (starts_.empty()) {
       starts_.push_back(entropy_);
       indexed_ = entropy_;
@@ -635,11 +303,11 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
       }
     }
     if ((done && starts_.size() != expected + 1) || starts_.size() > expected + 1) {
-      // Decoded from the top, which finds out what is wrong.
+      // The codes are passed over, which finds out what is wrong.
       starts_ = {};
-      enterable_ = false;
+      by_markers_ = false;
     }
-    return enterable_;
+    return by_markers_;
   }
 
   /// Takes over what the headers say of codes and components; codes_ stays null where that is unusual.
@@ -678,14 +346,8 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     codes_ = std::move(scan);
   }
 
-  /// Passes over the file down to the pieces, where that was not done yet; false where it cannot be.
-  [[nodiscard]] bool index_rows(int level, std::span<const Tile<std::uint8_t>> tiles) {
-    if (codes_ == nullptr) return false;
-    Index rows = 0;
-    for (const Tile<std::uint8_t>& tile : tiles) {
-      const detail::JpegPart part = part_of(level, tile.box);
-      rows = std::max(rows, part.row + part.rows);
-    }
+  /// Passes over the first `rows` rows of MCUs, where that was not done yet; false where they are damaged.
+  [[nodiscard]] bool index_rows(Index rows) {
     if (rows <= static_cast<Index>(rows_.size())) return true;
     detail::JpegWalk<detail::JpegBytes> walk(*codes_, bytes_);
     walk.seek(rows_.back());
@@ -722,8 +384,8 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     for (Index row = 0; row < grid_[0]; ++row) {
       if (row == static_cast<Index>(rows_.size())) rows_.push_back(walk.place());
       if (!walk.average_row(planes)) {
-        codes_.reset();
         averages_ = false;
+        if (!by_markers_) codes_.reset();
         break;
       }
       for (Index r = 0; r < down && done < extent[0]; ++r, ++done) {
@@ -760,21 +422,30 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
   }
 
   /// A rectangle of MCUs as a file of its own, of {height, width} = `extent`; empty where its codes are not understood.
-  [[nodiscard]] std::vector<std::uint8_t> copy_out(const detail::JpegPart& part, Extents<2> extent) {
+  [[nodiscard]] std::vector<std::uint8_t> copy_out(const PixelBox& part, Extents<2> extent) {
     const auto sos = header_.begin() + static_cast<std::ptrdiff_t>(sos_);
     std::vector<std::uint8_t> file(header_.begin(), sos);
-    put_extent(file, extent);
+    const auto put = [&](std::size_t at, Index v) {
+      file[at] = static_cast<std::uint8_t>(v >> 8);
+      file[at + 1] = static_cast<std::uint8_t>(v & 255);
+    };
+    put(sof_ + 5, extent[0]);
+    put(sof_ + 7, extent[1]);
     const std::vector<std::uint8_t> tables = detail::jpeg_dc_tables();
     file.insert(file.end(), tables.begin(), tables.end());
     file.insert(file.end(), sos, header_.end());
     detail::JpegWalk<detail::JpegBytes> walk(*codes_, bytes_);
-    if (!enterable_) walk.seek(rows_[static_cast<std::size_t>(part.row)]);
     detail::JpegBitWriter writer(file);
     std::array<std::int32_t, 4> dc{};
-    for (Index row = 0; row < part.rows; ++row) {
-      const std::uint64_t* const interval = enterable_ ? starts_.data() + part.row + row : nullptr;
-      if (enterable_) walk.seek({interval[0], 0, {}, 0}, interval[1] - 2);
-      if (walk.copy_row(part.column, part.column + part.columns, dc, writer, !enterable_)) continue;
+    const Index first = by_markers_ ? part.left / interval_ : 0;  // intervals of a row
+    const Index last = by_markers_ ? (part.right() - 1) / interval_ : 0;
+    if (!by_markers_) walk.seek(rows_[static_cast<std::size_t>(part.top)]);
+    for (Index row = part.top; row < part.bottom(); ++row) {
+      if (by_markers_) {
+        const std::uint64_t* const starts = starts_.data() + row * (grid_[1] / interval_);
+        walk.seek({starts[first], 0, {}, 0}, starts[last + 1] - 2);
+      }
+      if (walk.copy_row(first * interval_, part.left, part.right(), dc, writer, !by_markers_)) continue;
       decoded_.bytes += static_cast<std::int64_t>(walk.taken());
       return {};
     }
@@ -785,33 +456,18 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     return file;
   }
 
-  /// The intervals that hold a box of a level, with the pixel beside each edge, which smooth upsampling needs.
+  /// The MCUs that hold a box of a level, with the pixel beside each edge, which smooth upsampling needs.
   /// (One column of MCUs on the left, so that what is left of a picture's last MCU is never too narrow to be smoothed.)
-  [[nodiscard]] detail::JpegPart part_of(int level, const PixelBox& box) const noexcept {
+  [[nodiscard]] PixelBox part_of(int level, const PixelBox& box) const noexcept {
     const Index scale = level == 0 ? 1 : DCTSIZE;
     const Extents<2> mcu{mcu_[0] / scale, mcu_[1] / scale};
     const Index top = std::max(Index{0}, box.top - 1) / mcu[0];
     const Index left = std::max(Index{0}, box.left / mcu[1] - 1);
     const Index bottom = std::min(grid_[0], box.bottom() / mcu[0] + 1);
     const Index right = std::min(grid_[1], box.right() / mcu[1] + 1);
-    detail::JpegPart part;
-    if (copies()) {
-      part = {.row = top, .rows = bottom - top, .column = left, .columns = right - left};
-    } else {
-      const Index from = left / interval_;
-      const Index to = (right + interval_ - 1) / interval_;
-      // The rest of a single interval need not be decoded.
-      const Index columns = to - from == 1 ? right - from * interval_ : (to - from) * interval_;
-      part = {.row = top, .rows = bottom - top, .column = from * interval_, .columns = columns};
-      part.stride = grid_[1] / interval_;
-      part.first = top * part.stride + from;
-      part.per_row = to - from;
-      part.intervals = part.per_row * part.rows;
-      part.length = std::min(interval_, columns);
-    }
-    return part;
+    return {top, left, bottom - top, right - left};
   }
-  [[nodiscard]] static Index cost(const detail::JpegPart& part) noexcept { return part.rows * part.columns + kStart; }
+  [[nodiscard]] static Index cost(const PixelBox& part) noexcept { return part.height * part.width + kStart; }
 
   /// Puts pieces together where decoding them together is no dearer.
   [[nodiscard]] std::vector<Group> groups(int level, std::span<const Tile<std::uint8_t>> tiles) const {
@@ -821,7 +477,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
       const Index left = std::min(to.box.left, from.box.left);
       const PixelBox box{top, left, std::max(to.box.bottom(), from.box.bottom()) - top,
                          std::max(to.box.right(), from.box.right()) - left};
-      const detail::JpegPart part = part_of(level, box);
+      const PixelBox part = part_of(level, box);
       if (cost(part) > cost(to.part) + cost(from.part)) return false;
       to.box = box;
       to.part = part;
@@ -855,26 +511,6 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
       });
     }
     return all;
-  }
-
-  static void put_16(std::vector<std::uint8_t>& to, std::size_t at, Index v) {
-    to[at] = static_cast<std::uint8_t>(v >> 8);
-    to[at + 1] = static_cast<std::uint8_t>(v & 255);
-  }
-  /// Writes other extents into a copy of header_.
-  void put_extent(std::vector<std::uint8_t>& header, Extents<2> extent) const {
-    put_16(header, sof_ + 5, extent[0]);
-    put_16(header, sof_ + 7, extent[1]);
-  }
-  [[nodiscard]] detail::JpegSplice splice(const detail::JpegPart& part, Extents<2> extent) const {
-    detail::JpegSplice s{{}, part, starts_.data()};
-    const auto sos = header_.begin() + static_cast<std::ptrdiff_t>(sos_);
-    s.header.assign(header_.begin(), sos);
-    put_extent(s.header, extent);
-    s.header.insert(s.header.end(), {0xFF, 0xDD, 0, 4, 0, 0});
-    put_16(s.header, s.header.size() - 2, part.length);
-    s.header.insert(s.header.end(), sos, header_.end());
-    return s;
   }
 
   /// Opens a picture of {height, width} = `extent` and begins to decode it at a level's scale.
@@ -940,28 +576,23 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     return rgb + pixels * 3;
   }
 
-  /// One pass through the file, or through the intervals of `part`, for all pieces.
-  void pass(int level, const detail::JpegPart* part, std::span<const Tile<std::uint8_t>> tiles) {
+  /// One pass through the file, or through a copy of the MCUs of `part`, for all pieces.
+  void pass(int level, const PixelBox* part, std::span<const Tile<std::uint8_t>> tiles) {
     const Index scale = level == 0 ? 1 : DCTSIZE;
     Extents<2> extent = extent_;
     PixelBox origin;
-    detail::JpegSplice spliced;
     std::optional<detail::JpegBytes> copied;
     if (part != nullptr) {
-      origin.top = part->row * mcu_[0];
-      origin.left = part->column * mcu_[1];
-      extent = {std::min(part->rows * mcu_[0], extent_[0] - origin.top),
-                std::min(part->columns * mcu_[1], extent_[1] - origin.left)};
-      if (!copies()) {
-        spliced = splice(*part, extent);
-      } else {
-        std::vector<std::uint8_t> copy = copy_out(*part, extent);
-        // Damaged, or unusual: the library, which reads it from the top, knows which.
-        if (copy.empty()) return pass(level, nullptr, tiles);
-        copied.emplace(std::move(copy));
-      }
+      origin.top = part->top * mcu_[0];
+      origin.left = part->left * mcu_[1];
+      extent = {std::min(part->height * mcu_[0], extent_[0] - origin.top),
+                std::min(part->width * mcu_[1], extent_[1] - origin.left)};
+      std::vector<std::uint8_t> copy = copy_out(*part, extent);
+      // Damaged, or unusual: the library, which reads it from the top, knows which.
+      if (copy.empty()) return pass(level, nullptr, tiles);
+      copied.emplace(std::move(copy));
     }
-    detail::JpegSession session(copied ? *copied : bytes_, part != nullptr && !copied ? &spliced : nullptr, options_.scans);
+    detail::JpegSession session(copied ? *copied : bytes_, options_.scans);
     std::optional<Counting> counting;
     if (!copied) counting.emplace(*this, session);  // what was copied out is counted
     start(session, level, extent, origin.top);
@@ -1049,50 +680,13 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
     count();
   }
 
-  /// What jpeg_write_coefficients writes to.
-  struct Writer {
-    jpeg_compress_struct cinfo{};
-    jpeg_destination_mgr destination{};
-    std::vector<std::uint8_t> block = std::vector<std::uint8_t>(detail::JpegSession::kBlock);
-    std::vector<std::uint8_t> all;
-
-    explicit Writer(detail::JpegSession& session) noexcept(false) {
-      cinfo.err = session.errors();
-      cinfo.client_data = &session;
-    }
-    Writer(const Writer&) = delete;
-    Writer& operator=(const Writer&) = delete;
-    ~Writer() { jpeg_destroy_compress(&cinfo); }
-
-    [[nodiscard]] static Writer& of(j_compress_ptr c) noexcept {
-      static_assert(std::is_standard_layout_v<Writer>);  // so that its first member is where it is
-      return *reinterpret_cast<Writer*>(c);
-    }
-    void restart() noexcept {
-      destination.next_output_byte = block.data();
-      destination.free_in_buffer = block.size();
-    }
-    [[nodiscard]] bool append(std::size_t count) noexcept {
-      try {
-        all.insert(all.end(), block.begin(), block.begin() + static_cast<std::ptrdiff_t>(count));
-        return true;
-      } catch (...) {
-        return false;
-      }
-    }
-    static void flush(j_compress_ptr c, std::size_t count) {
-      if (!of(c).append(count)) ERREXIT1(c, JERR_OUT_OF_MEMORY, 0);
-      of(c).restart();
-    }
-  };
-
   /// Writes a file of several scans down as one that can be entered, the first time; false where that cannot be (sampling
   /// factors that no single scan may have, say): then every look decodes it all. `sink` takes the rows of level 1 on the way.
   [[nodiscard]] bool rewrite(const RowSink<std::uint8_t>* sink = nullptr) {
     if (rewritten_ != nullptr || unwritable_) return rewritten_ != nullptr;
     std::vector<std::uint8_t> single;
     {
-      detail::JpegSession session(bytes_, nullptr, options_.scans);
+      detail::JpegSession session(bytes_, options_.scans);
       const Counting counting{*this, session};
       session.open(0, extent_[0]);
       // Mode "buffered image": all scans are read before a pixel is made, and the coefficients stay.
@@ -1106,25 +700,7 @@ class JpegDecoder final : public ImageDecoder<std::uint8_t> {
       }
       jvirt_barray_ptr* coefficients = nullptr;
       session.call([&session, &coefficients] { coefficients = jpeg_read_coefficients(&session.cinfo); });
-      Writer writer(session);
-      const bool written = session.survives([&session, &writer, coefficients] {
-        jpeg_compress_struct& c = writer.cinfo;
-        jpeg_create_compress(&c);
-        writer.destination.init_destination = [](j_compress_ptr w) { Writer::of(w).restart(); };
-        writer.destination.empty_output_buffer = [](j_compress_ptr w) -> boolean {
-          Writer::flush(w, Writer::of(w).block.size());
-          return TRUE;
-        };
-        writer.destination.term_destination = [](j_compress_ptr w) {
-          Writer::flush(w, Writer::of(w).block.size() - Writer::of(w).destination.free_in_buffer);
-        };
-        c.dest = &writer.destination;
-        jpeg_copy_critical_parameters(&session.cinfo, &c);
-        c.restart_in_rows = 1;
-        jpeg_write_coefficients(&c, coefficients);
-        jpeg_finish_compress(&c);
-      });
-      if (written) single.assign(writer.all.begin(), writer.all.end());
+      single = detail::jpeg_as_one_scan(session, coefficients);
     }
     if (!single.empty()) {
       std::unique_ptr<JpegDecoder> one(new JpegDecoder(detail::JpegBytes(std::move(single)), info_.channels, options_));

@@ -388,7 +388,7 @@ class JpegWalk {
 
   /// Passes over a row. It and the next two return false where the row is damaged, or the data end in it.
   [[nodiscard]] bool skip_row() {
-    return for_each_block(scan_->grid[1],
+    return for_each_block(0, scan_->grid[1],
                           [this](const JpegComponent& c, std::size_t, Index, Index, Index) { return skip_block(codes(c)); });
   }
 
@@ -398,52 +398,55 @@ class JpegWalk {
     if (quadrants_.empty()) {
       for (const JpegComponent& c : scan_->components) quadrants_.emplace_back(c.quantisation);
     }
-    return for_each_block(scan_->grid[1], [&](const JpegComponent& c, std::size_t i, Index /*mcu*/, Index row, Index column) {
-      const std::array<std::uint8_t*, 8>& plane = planes[i];
-      if (!c.halved) {
-        plane[static_cast<std::size_t>(row)][column] = sample(((dc_[i] * c.quantisation[0] + 4) >> 3) + 128);
-        return skip_block(codes(c));
-      }
-      std::array<float, 4> sums{};
-      if (!sum_block(codes(c), quadrants_[i], sums)) return false;
-      const float mean = quadrants_[i].weight[0] * static_cast<float>(dc_[i]) + 128.5F;
-      const auto quadrant = [&](float across, float down) {
-        const float v = mean + across * sums[1] + down * sums[2] + across * down * sums[3];
-        return static_cast<std::uint8_t>(std::clamp(v, 0.0F, 255.0F));
-      };
-      std::uint8_t* const upper = plane[static_cast<std::size_t>(2 * row)] + 2 * column;
-      std::uint8_t* const lower = plane[static_cast<std::size_t>(2 * row + 1)] + 2 * column;
-      upper[0] = quadrant(1, 1);
-      upper[1] = quadrant(-1, 1);
-      lower[0] = quadrant(1, -1);
-      lower[1] = quadrant(-1, -1);
-      return true;
-    });
+    return for_each_block(
+        0, scan_->grid[1], [&](const JpegComponent& c, std::size_t i, Index /*mcu*/, Index row, Index column) {
+          const std::array<std::uint8_t*, 8>& plane = planes[i];
+          if (!c.halved) {
+            plane[static_cast<std::size_t>(row)][column] = sample(((dc_[i] * c.quantisation[0] + 4) >> 3) + 128);
+            return skip_block(codes(c));
+          }
+          std::array<float, 4> sums{};
+          if (!sum_block(codes(c), quadrants_[i], sums)) return false;
+          const float mean = quadrants_[i].weight[0] * static_cast<float>(dc_[i]) + 128.5F;
+          const auto quadrant = [&](float across, float down) {
+            const float v = mean + across * sums[1] + down * sums[2] + across * down * sums[3];
+            return static_cast<std::uint8_t>(std::clamp(v, 0.0F, 255.0F));
+          };
+          std::uint8_t* const upper = plane[static_cast<std::size_t>(2 * row)] + 2 * column;
+          std::uint8_t* const lower = plane[static_cast<std::size_t>(2 * row + 1)] + 2 * column;
+          upper[0] = quadrant(1, 1);
+          upper[1] = quadrant(-1, 1);
+          lower[0] = quadrant(1, -1);
+          lower[1] = quadrant(-1, -1);
+          return true;
+        });
   }
 
   /// The same as skip_row, and MCUs [from, to) of the row written down. `dc`: what was written last, by component; 0 at the
-  /// start of a part. False also where a difference has no code. `whole`: the rest of the row is passed over; otherwise a seek
-  /// has to follow.
-  [[nodiscard]] bool copy_row(Index from, Index to, std::array<std::int32_t, 4>& dc, JpegBitWriter& writer, bool whole) {
-    return for_each_block(whole ? scan_->grid[1] : to, [&](const JpegComponent& c, std::size_t i, Index mcu, Index, Index) {
-      const std::size_t begin = bits_.position;
-      if (!skip_block(codes(c))) return false;
-      if (mcu < from || mcu >= to) return true;
-      const std::int32_t difference = dc_[i] - dc[i];
-      dc[i] = dc_[i];
-      const auto size = static_cast<std::uint32_t>(std::bit_width(static_cast<std::uint32_t>(std::abs(difference))));
-      if (size > 11) return false;
-      writer.put(kJpegDcCodes[size], kJpegDcLengths[size]);
-      const std::int32_t bits = difference >= 0 ? difference : difference + (1 << size) - 1;
-      writer.put(static_cast<std::uint64_t>(bits), size);
-      const std::size_t end = bits_.position;
-      for (bits_.position = begin; bits_.position < end;) {
-        const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(32, end - bits_.position));
-        writer.put(bits_.bits() >> (64U - count), count);
-        bits_.position += count;
-      }
-      return true;
-    });
+  /// start of a part. False also where a difference has no code. The walk is at MCU
+  /// `begin` of the row. `whole`: the rest of the row is passed over; otherwise a seek has to follow.
+  [[nodiscard]] bool copy_row(Index begin, Index from, Index to, std::array<std::int32_t, 4>& dc, JpegBitWriter& writer,
+                              bool whole) {
+    return for_each_block(
+        begin, whole ? scan_->grid[1] : to, [&](const JpegComponent& c, std::size_t i, Index mcu, Index, Index) {
+          const std::size_t start = bits_.position;
+          if (!skip_block(codes(c))) return false;
+          if (mcu < from || mcu >= to) return true;
+          const std::int32_t difference = dc_[i] - dc[i];
+          dc[i] = dc_[i];
+          const auto size = static_cast<std::uint32_t>(std::bit_width(static_cast<std::uint32_t>(std::abs(difference))));
+          if (size > 11) return false;
+          writer.put(kJpegDcCodes[size], kJpegDcLengths[size]);
+          const std::int32_t bits = difference >= 0 ? difference : difference + (1 << size) - 1;
+          writer.put(static_cast<std::uint64_t>(bits), size);
+          const std::size_t end = bits_.position;
+          for (bits_.position = start; bits_.position < end;) {
+            const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(32, end - bits_.position));
+            writer.put(bits_.bits() >> (64U - count), count);
+            bits_.position += count;
+          }
+          return true;
+        });
   }
 
  private:
@@ -451,10 +454,10 @@ class JpegWalk {
   [[nodiscard]] static std::uint8_t sample(std::int32_t v) noexcept { return static_cast<std::uint8_t>(std::clamp(v, 0, 255)); }
 
   /// Calls block(component, its number, MCU, row and column of the block in the MCU row) behind the DC code of each block of
-  /// the row's first MCUs, up to `end`.
+  /// MCUs [begin, end) of a row.
   template <class Block>
-  [[nodiscard]] bool for_each_block(Index end, Block&& block) {
-    for (Index mcu = 0; mcu < end; ++mcu) {
+  [[nodiscard]] bool for_each_block(Index begin, Index end, Block&& block) {
+    for (Index mcu = begin; mcu < end; ++mcu) {
       if (restart_due() && !restart()) return false;
       ++since_;
       if (!bits_.need()) return false;
