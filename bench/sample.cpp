@@ -32,7 +32,7 @@ void gaussian(benchmark::State& state) {
   const double seconds = bench::run_bytes(state, (8 + 19) * array, 11 * array, [&] {
     arena.reset();
     Tape<float> tape(arena, View<const float, 1>{}, View<float, 1>{});
-    const Var<float> z = sample::sample(tape, posterior, noise);
+    const Var<float> z = sample::draw(tape, posterior, noise);
     const Var<float> kl = sample::kl_divergence(tape, posterior, prior);
     std::fill_n(z.gradient, n, 1.0F);
     std::fill_n(kl.gradient, batch, 1.0F);

@@ -22,6 +22,7 @@
 #include <fovea/model/full_resolution.hpp>
 #include <fovea/model/proxy_only.hpp>
 #include <fovea/model/saccader.hpp>
+#include <fovea/sample/distribution.hpp>
 #include <fovea/sample/gaussian.hpp>
 #include <fovea/train/adam.hpp>
 #include <fovea/train/coarse_to_fine.hpp>

@@ -7,12 +7,14 @@
 #include <fovea/nn/elementwise.hpp>
 #include <fovea/nn/group_norm.hpp>
 #include <fovea/nn/loss.hpp>
+#include <fovea/nn/pointwise.hpp>
 #include <fovea/nn/pool.hpp>
 #include <fovea/nn/recurrent.hpp>
 #include <fovea/nn/reshape.hpp>
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -111,6 +113,40 @@ OpRegistry shape_ops() {
     const Index n = extent(s, 2);
     check.input({n, channels(s)}, s);
     return [=](auto& c, auto in) { return nn::exp(c, nn::slice_samples(c, in[0], 1, n - 1)); };
+  });
+  ops.add("repeat_samples", [](Stream& s, GradientCheck& check) {
+    const Index count = extent(s, 1, 4);
+    check.input({extent(s), channels(s)}, s);
+    return [=](auto& c, auto in) { return nn::exp(c, nn::repeat_samples(c, in[0], count)); };
+  });
+  ops.add("mean_of_repeats", [](Stream& s, GradientCheck& check) {
+    const Index count = extent(s, 1, 4);
+    check.input({extent(s) * count, channels(s)}, s);
+    return [=](auto& c, auto in) { return nn::exp(c, nn::mean_of_repeats(c, in[0], count)); };
+  });
+  ops.add("pointwise", [](Stream& s, GradientCheck& check) {
+    const Shape shape{extent(s), channels(s)};
+    check.input(shape, s).input(shape, s);
+    return [](auto& c, auto in) {
+      return nn::pointwise(
+          c,
+          [](double x, double y) {
+            return kernel::Partials<2>{std::sin(x) * y, {std::cos(x) * y, std::sin(x)}};
+          },
+          in[0], in[1]);
+    };
+  });
+  ops.add("pointwise_sum", [](Stream& s, GradientCheck& check) {
+    const Shape shape{extent(s), channels(s)};
+    check.input(shape, s).input(shape, s);
+    return [](auto& c, auto in) {
+      return nn::pointwise_sum(
+          c,
+          [](double x, double y) {
+            return kernel::Partials<2>{std::sin(x) * y, {std::cos(x) * y, std::sin(x)}};
+          },
+          in[0], in[1]);
+    };
   });
   return ops;
 }

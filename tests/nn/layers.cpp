@@ -197,6 +197,9 @@ TEST_CASE("inputs that do not fit are refused with a sentence") {
   CHECK_THROWS_WITH_AS((void)nn::slice(c, of({2, 5}), 3, 3), "slice: elements within [0, 5) expected, [3, 6) came", Error);
   CHECK_THROWS_AS((void)nn::slice(c, of({2, 5}), -1, 3), Error);
   CHECK_THROWS_AS((void)nn::slice_samples(c, of({2, 5}), 1, 2), Error);
+  CHECK_THROWS_AS((void)nn::repeat_samples(c, of({2, 5}), 0), Error);
+  CHECK_THROWS_WITH_AS((void)nn::mean_of_repeats(c, of({5, 2}), 2),
+                       "mean_of_repeats: a multiple of 2 rows expected, a shape [5x2] came", Error);
   CHECK_THROWS_AS((void)nn::reshape(c, of({2, 5}), {3, 3}), Error);
   CHECK_THROWS_WITH_AS((void)nn::dense(c, of({2, 5}), of({4, 3})), "dense: 4 inputs expected, a shape [2x5] came", Error);
   CHECK_THROWS_AS((void)nn::dense(c, of({2, 4}), of({4, 3}), of({4})), Error);

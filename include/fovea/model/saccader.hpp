@@ -281,7 +281,7 @@ class BasicSaccader {
           step.posterior.log_deviation = nn::add(context, look.log_deviation, step.posterior.log_deviation);
         }
         if (looking.bound) step.prior = prior(context, path.state);
-        z = looking.draw ? sample::sample(context, step.posterior, nn::slice(context, noise, 3 * t, 3)) : look.mean;
+        z = looking.draw ? sample::draw(context, step.posterior, nn::slice(context, noise, 3 * t, 3)) : look.mean;
         if (looking.bound) step.kl = sample::kl_divergence(context, step.posterior, step.prior);
         if (look.attention.value != nullptr) step.attended = nn::attention_pool(context, look.attention, seen_before.map);
       } else {

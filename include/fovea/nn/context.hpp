@@ -78,6 +78,17 @@ void require_shape(const char* op, const char* what, const Var<T>& x, const Shap
   }
 }
 
+/// The shape with another first axis.
+[[nodiscard]] inline Shape with_first(const Shape& shape, Index first) {
+  switch (shape.rank()) {
+    case 1: return {first};
+    case 2: return {first, shape[1]};
+    case 3: return {first, shape[1], shape[2]};
+    case 4: return {first, shape[1], shape[2], shape[3]};
+    default: fail("a shape of rank 1 to 4 expected, ", shape.to_string(), " came");
+  }
+}
+
 }  // namespace detail
 
 }  // namespace nn

@@ -11,6 +11,7 @@
 #include <fovea/nn/group_norm.hpp>
 #include <fovea/nn/initialisers.hpp>
 #include <fovea/nn/loss.hpp>
+#include <fovea/nn/pointwise.hpp>
 #include <fovea/nn/pool.hpp>
 #include <fovea/nn/recurrent.hpp>
 #include <fovea/nn/reshape.hpp>

@@ -99,14 +99,54 @@ template <Context C>
           "slice_samples: samples within the first axis of ", x.shape.to_string(), " expected, [", first, ", ", first + count,
           ") came");
   const Index size = detail::as_samples(x.shape)[1];
-  Shape shape;
-  switch (x.shape.rank()) {
-    case 1: shape = {count}; break;
-    case 2: shape = {count, x.shape[1]}; break;
-    case 3: shape = {count, x.shape[1], x.shape[2]}; break;
-    default: shape = {count, x.shape[1], x.shape[2], x.shape[3]}; break;
+  return {x.value + first * size, x.gradient ? x.gradient + first * size : nullptr, detail::with_first(x.shape, count)};
+}
+
+/// Every sample `count` times, one after the other: [B, ...] to [B count, ...], row b * count + k being copy k of sample b.
+/// Gradients of the copies add. Throws Error on count < 1.
+template <Context C>
+[[nodiscard]] VarOf<C> repeat_samples(C& context, VarOf<C> x, Index count) {
+  using T = typename C::Scalar;
+  require(x.shape.rank() >= 1 && count >= 1, "repeat_samples: an input of rank 1 or more and a count of at least 1 expected, ",
+          x.shape.to_string(), " and ", count, " came");
+  if (count == 1) return x;
+  const auto [samples, size] = detail::as_samples(x.shape);
+  const VarOf<C> y = output(context, detail::with_first(x.shape, samples * count), x);
+  for (Index r = 0; r < samples * count; ++r) std::copy_n(x.value + r / count * size, size, y.value + r * size);
+  if (y.gradient) {
+    context.record([x, y, count, samples = samples, size = size] {
+      for (Index r = 0; r < samples * count; ++r) {
+        kernel::accumulate<T>(View<const T, 1>(y.gradient + r * size, {size}),
+                              View<T, 1>(x.gradient + r / count * size, {size}));
+      }
+    });
   }
-  return {x.value + first * size, x.gradient ? x.gradient + first * size : nullptr, shape};
+  return y;
+}
+
+/// The mean over the `count` rows of each sample: [B count, ...] to [B, ...]. Throws Error where the rows do not divide.
+template <Context C>
+[[nodiscard]] VarOf<C> mean_of_repeats(C& context, VarOf<C> x, Index count) {
+  using T = typename C::Scalar;
+  require(x.shape.rank() >= 1 && count >= 1 && x.shape[0] % count == 0, "mean_of_repeats: a multiple of ", count,
+          " rows expected, a shape ", x.shape.to_string(), " came");
+  if (count == 1) return x;
+  const auto [rows, size] = detail::as_samples(x.shape);
+  const VarOf<C> y = output(context, detail::with_first(x.shape, rows / count), x);
+  const T weight = T(1) / static_cast<T>(count);
+  std::fill_n(y.value, y.size(), T(0));
+  for (Index r = 0; r < rows; ++r) {
+    kernel::axpy<T>(weight, View<const T, 1>(x.value + r * size, {size}), View<T, 1>(y.value + r / count * size, {size}));
+  }
+  if (y.gradient) {
+    context.record([x, y, count, weight, rows = rows, size = size] {
+      for (Index r = 0; r < rows; ++r) {
+        kernel::axpy<T>(weight, View<const T, 1>(y.gradient + r / count * size, {size}),
+                        View<T, 1>(x.gradient + r * size, {size}));
+      }
+    });
+  }
+  return y;
 }
 
 }  // namespace nn

@@ -7,12 +7,11 @@
 #pragma once
 
 #include <fovea/core/config.hpp>
-#include <fovea/core/random.hpp>
 #include <fovea/core/tape.hpp>
 #include <fovea/kernel/gaussian.hpp>
 #include <fovea/nn/context.hpp>
-
-#include <cstdint>
+#include <fovea/nn/pointwise.hpp>
+#include <fovea/sample/distribution.hpp>
 
 namespace fovea::inline FOVEA_ABI {
 namespace sample {
@@ -23,35 +22,19 @@ struct DiagonalGaussian {
   Var<T> mean;
   Var<T> log_deviation;
 
+  static constexpr bool pathwise = true;
+  template <class F>
+  [[nodiscard]] DiagonalGaussian map(F f) const {
+    return {f(mean), f(log_deviation)};
+  }
   [[nodiscard]] Index batch() const noexcept { return mean.shape[0]; }
   [[nodiscard]] Index dimension() const noexcept { return mean.shape[1]; }
 };
 
-/// Names the noise of a minibatch: sample i of it draws from Stream(seed, step, first_sample + i, purpose).
-struct NoiseKey {
-  std::uint64_t seed = 0;
-  std::uint64_t step = 0;
-  std::uint64_t first_sample = 0;
-  Purpose purpose = Purpose::location;
-
-  [[nodiscard]] Stream stream(Index sample) const noexcept {
-    return Stream(seed, step, first_sample + static_cast<std::uint64_t>(sample), purpose);
-  }
-};
-
-/// Standard normal noise, row i of `out` [B, D] from the stream of sample i.
-template <class T>
-void fill_normal(const NoiseKey& key, View<T, 2> out) {
-  for (Index b = 0; b < out.extent(0); ++b) {
-    Stream stream = key.stream(b);
-    for (Index d = 0; d < out.extent(1); ++d) out(b, d) = stream.normal<T>();
-  }
-}
-
 /// A pathwise sample z [B, D] of `q`; `noise` [B, D] is standard normal and wants no gradient.
 template <Context C>
-[[nodiscard]] VarOf<C> sample(C& context, const DiagonalGaussian<typename C::Scalar>& q, const VarOf<C>& noise) {
-  require(noise.shape == q.mean.shape && noise.shape == q.log_deviation.shape, "gaussian sample: noise of shape ",
+[[nodiscard]] VarOf<C> draw(C& context, const DiagonalGaussian<typename C::Scalar>& q, const VarOf<C>& noise) {
+  require(noise.shape == q.mean.shape && noise.shape == q.log_deviation.shape, "gaussian draw: noise of shape ",
           q.mean.shape.to_string(), " expected, ", noise.shape.to_string(), " came");
   const VarOf<C> z = nn::output(context, q.mean.shape, q.mean, q.log_deviation);
   kernel::gaussian_sample(q.mean.template values<2>(), q.log_deviation.template values<2>(), noise.template values<2>(),
@@ -64,6 +47,34 @@ template <Context C>
                                         nn::gradient_view<2>(q.log_deviation));
   });
   return z;
+}
+
+/// The same with noise of these streams.
+template <Context C>
+[[nodiscard]] VarOf<C> draw(C& context, const DiagonalGaussian<typename C::Scalar>& q, const NoiseKey& key) {
+  return draw(context, q, normal_noise(context, key, q.batch(), q.dimension()));
+}
+
+/// Both are m [B, D].
+template <Context C>
+[[nodiscard]] VarOf<C> mean(C& /*context*/, const DiagonalGaussian<typename C::Scalar>& q) {
+  return q.mean;
+}
+template <Context C>
+[[nodiscard]] VarOf<C> mode(C& /*context*/, const DiagonalGaussian<typename C::Scalar>& q) {
+  return q.mean;
+}
+
+/// sum over D of l + log(2 pi e) / 2, per sample [B].
+template <Context C>
+[[nodiscard]] VarOf<C> entropy(C& context, const DiagonalGaussian<typename C::Scalar>& q) {
+  constexpr double constant = 1.4189385332046727;  // log(2 pi e) / 2
+  return nn::pointwise_sum(
+      context,
+      [](double l) {
+        return kernel::Partials<1>{l + constant, {1.0}};
+      },
+      q.log_deviation);
 }
 
 /// KL(q || p) per sample [B], in nats, with gradients to both.
