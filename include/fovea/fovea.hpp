@@ -4,6 +4,10 @@
 /// are included on their own.
 #pragma once
 
+#include <fovea/bound/divergence.hpp>
+#include <fovea/bound/information.hpp>
+#include <fovea/bound/multi_sample.hpp>
+#include <fovea/bound/product.hpp>
 #include <fovea/bound/schedule.hpp>
 #include <fovea/bound/sum.hpp>
 #include <fovea/core/error.hpp>
@@ -22,8 +26,7 @@
 #include <fovea/model/full_resolution.hpp>
 #include <fovea/model/proxy_only.hpp>
 #include <fovea/model/saccader.hpp>
-#include <fovea/sample/distribution.hpp>
-#include <fovea/sample/gaussian.hpp>
+#include <fovea/sample/sample.hpp>
 #include <fovea/train/adam.hpp>
 #include <fovea/train/coarse_to_fine.hpp>
 #include <fovea/train/trainer.hpp>

@@ -1,23 +1,16 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The evidence lower bound of the recurrent model, and the objective `sum`: minus that bound, with a weight on each term.
-/// The derivation, and why it holds in closed loop, is docs/bound.md.
+/// The objective `sum`: minus the evidence lower bound of the recurrent model, with a weight on each term. The derivation, and
+/// why it holds in closed loop, is docs/bound.md.
 #pragma once
 
+#include <fovea/bound/terms.hpp>
 #include <fovea/core/config.hpp>
 #include <fovea/core/tape.hpp>
 #include <fovea/nn/elementwise.hpp>
 
 namespace fovea::inline FOVEA_ABI {
 namespace bound {
-
-/// The terms of the bound, per sample [B], in nats, from one draw of z_1..T.
-template <class T>
-struct Terms {
-  Var<T> class_log_likelihood;  ///< log p(y | o_1..T, h_0..T-1)
-  Var<T> proxy_log_likelihood;  ///< sum over t of log p(proxy | z_t, h_{t-1})
-  Var<T> kl;                    ///< sum over t of KL(q(z_t | proxy, h_{t-1}) || p(z_t | h_{t-1}))
-};
 
 /// loss = - class_weight log p(y|.) - proxy_weight sum_t log p(proxy|.) + kl_weight sum_t KL_t, per sample [B].
 /// All weights 1: the negative of the bound of DESIGN section 6 (docs/bound.md). Weights are at least 0.

@@ -58,6 +58,10 @@ class Stream {
     key_[1] ^= static_cast<std::uint32_t>(high >> 32);
   }
 
+  /// What philox4x32() makes the next block of: for those who draw many blocks at a time.
+  [[nodiscard]] constexpr const std::array<std::uint32_t, 2>& key() const noexcept { return key_; }
+  [[nodiscard]] constexpr const std::array<std::uint32_t, 4>& counter() const noexcept { return counter_; }
+
   /// 32 uniform random bits.
   [[nodiscard]] constexpr std::uint32_t bits() noexcept {
     if (position_ == 4) {

@@ -19,8 +19,10 @@
 #include <fovea/core/config.hpp>
 #include <fovea/core/view.hpp>
 
+#include <bit>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -348,6 +350,63 @@ template <class T>
 template <class T>
 [[nodiscard]] FOVEA_ALWAYS_INLINE T reduce_min(const Batch<T>& v) {
   return -reduce_max<T>(-v);
+}
+
+// ---------------------------------------------------------------------------------------------- 32-bit words
+
+/// As many words as a Batch<float> has lanes. + & | ^ << >> are xsimd's own.
+using Words = Batch<std::uint32_t>;
+
+/// The 64-bit products a * b: the upper halves and the lower.
+FOVEA_ALWAYS_INLINE void multiply_wide(const Words& a, std::uint32_t b, Words& high, Words& low) {
+#if defined(__AVX512F__)
+  if constexpr (detail::kAvx512) {
+    const __m512i x = a;
+    const __m512i factor = _mm512_set1_epi32(static_cast<int>(b));
+    const __m512i even = _mm512_mul_epu32(x, factor);
+    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), factor);
+    low = Words(_mm512_mask_mov_epi32(even, 0xAAAA, _mm512_slli_epi64(odd, 32)));
+    high = Words(_mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xAAAA, odd));
+    return;
+  }
+#elif defined(__AVX2__)
+  if constexpr (detail::kAvx2) {
+    const __m256i x = a;
+    const __m256i factor = _mm256_set1_epi32(static_cast<int>(b));
+    const __m256i even = _mm256_mul_epu32(x, factor);
+    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), factor);
+    low = Words(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA));
+    high = Words(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA));
+    return;
+  }
+#elif defined(__SSE4_1__)
+  if constexpr (sizeof(Words) == 16) {
+    const __m128i x = a;
+    const __m128i factor = _mm_set1_epi32(static_cast<int>(b));
+    const __m128i even = _mm_mul_epu32(x, factor);
+    const __m128i odd = _mm_mul_epu32(_mm_srli_epi64(x, 32), factor);
+    low = Words(_mm_blend_epi16(even, _mm_slli_epi64(odd, 32), 0xCC));
+    high = Words(_mm_blend_epi16(_mm_srli_epi64(even, 32), odd, 0xCC));
+    return;
+  }
+#endif
+  alignas(kAlignment) std::uint32_t upper[static_cast<std::size_t>(kWidth<float>)];
+  alignas(kAlignment) std::uint32_t lower[static_cast<std::size_t>(kWidth<float>)];
+  a.store_aligned(lower);
+  for (Index i = 0; i < kWidth<float>; ++i) {
+    const std::uint64_t product = std::uint64_t{lower[i]} * b;
+    upper[i] = static_cast<std::uint32_t>(product >> 32);
+    lower[i] = static_cast<std::uint32_t>(product);
+  }
+  high = Words::load_aligned(upper);
+  low = Words::load_aligned(lower);
+}
+/// The same bits as floats, and as words.
+[[nodiscard]] FOVEA_ALWAYS_INLINE Batch<float> as_float(const Words& a) { return std::bit_cast<Batch<float>>(a); }
+[[nodiscard]] FOVEA_ALWAYS_INLINE Words as_words(const Batch<float>& a) { return std::bit_cast<Words>(a); }
+/// The floats nearest to words below 2^31.
+[[nodiscard]] FOVEA_ALWAYS_INLINE Batch<float> to_float(const Words& a) {
+  return xsimd::to_float(std::bit_cast<Batch<std::int32_t>>(a));
 }
 
 // ---------------------------------------------------------------------------------------------- elementary functions

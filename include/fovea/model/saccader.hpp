@@ -16,7 +16,9 @@
 /// Saccader::reference() has the published ones.
 #pragma once
 
+#include <fovea/bound/multi_sample.hpp>
 #include <fovea/bound/sum.hpp>
+#include <fovea/bound/terms.hpp>
 #include <fovea/core/arena.hpp>
 #include <fovea/core/config.hpp>
 #include <fovea/core/parameters.hpp>
@@ -88,6 +90,10 @@ struct Looking {
   double deviation = 0;
   /// The terms of the bound are computed: prior, KL, the proxy's log-likelihood. loss() wants them, no answer does.
   bool bound = true;
+  /// The KL is that of the draw, log q(z) - log p(z), and not the closed one: what bounds of several draws per sample are made
+  /// of (bound::ImportanceWeighted, for which every image and label stands K times in a row, and the noise is
+  /// noise.repeated(K)).
+  bool kl_of_draw = false;
   /// Steps to take; 0: SaccaderOptions::steps.
   Index steps = 0;
 };
@@ -114,15 +120,17 @@ struct Trajectory {
   [[nodiscard]] const Var<T>& logits() const noexcept { return steps.back().logits; }
 };
 
-/// Weights of the terms of the training loss. `objective` is the bound; the other two are aids, not part of it.
-struct SaccaderLoss {
-  bound::Sum objective;
+/// The training loss: a bound::Objective of the terms of the bound, and two aids with their weights, not part of it.
+template <class O>
+struct BasicSaccaderLoss {
+  O objective = {};
   /// Mean over t of the cross-entropy after t steps: every prefix of the glimpses should answer.
   double prefix = 1;
   /// Mean over t of the cross-entropy of the class from the proxy's features under the policy's attention. It teaches the
   /// attention to find what carries the class before any glimpse has; fades during training.
   double evidence = 0;
 };
+using SaccaderLoss = BasicSaccaderLoss<bound::Sum>;
 
 namespace detail {
 
@@ -282,7 +290,10 @@ class BasicSaccader {
         }
         if (looking.bound) step.prior = prior(context, path.state);
         z = looking.draw ? sample::draw(context, step.posterior, nn::slice(context, noise, 3 * t, 3)) : look.mean;
-        if (looking.bound) step.kl = sample::kl_divergence(context, step.posterior, step.prior);
+        if (looking.bound) {
+          step.kl = looking.kl_of_draw ? bound::log_ratio(context, step.posterior, step.prior, z)
+                                       : sample::kl_divergence(context, step.posterior, step.prior);
+        }
         if (look.attention.value != nullptr) step.attended = nn::attention_pool(context, look.attention, seen_before.map);
       } else {
         z = fixed_gaze(context, batch, t, scale, looking);
@@ -308,9 +319,13 @@ class BasicSaccader {
   }
 
   /// The training loss summed over the samples of a trajectory made with Looking::draw: a scalar.
-  template <Context C>
+  template <Context C, class O = bound::Sum>
   [[nodiscard]] VarOf<C> loss(C& context, const Trajectory<typename C::Scalar>& trajectory,
-                              std::span<const std::int32_t> labels, const SaccaderLoss& weights) const {
+                              std::span<const std::int32_t> labels, const BasicSaccaderLoss<O>& weights) const {
+    static_assert(
+        bound::Objective<O, C>,
+        "fovea::model: an objective is called objective(context, terms) and returns a loss per sample, a Var of shape "
+        "[B]: see bound/terms.hpp");
     using T = typename C::Scalar;
     const auto count = static_cast<double>(trajectory.steps.size());
     const VarOf<C> zero = zeros(context, static_cast<Index>(labels.size()));
@@ -330,7 +345,8 @@ class BasicSaccader {
         aids = nn::axpy(context, static_cast<T>(weights.evidence / count), guess, aids);
       }
     }
-    return nn::sum(context, nn::add(context, weights.objective(context, terms), aids));
+    // Summed alone: an objective of several draws gives one loss for all of a sample.
+    return nn::add(context, nn::sum(context, weights.objective(context, terms)), nn::sum(context, aids));
   }
 
   /// Looks at images, of any sizes, and answers for each. `arena` is not reset: reset it between calls, and a second call

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Softmax and the losses, one number per sample; in nats.
+/// Softmax, the logarithm of sums of exponentials, and the losses, one number per sample; in nats.
 #pragma once
 
 #include <fovea/core/config.hpp>
 #include <fovea/core/tape.hpp>
+#include <fovea/kernel/elementwise.hpp>
 #include <fovea/kernel/loss.hpp>
 #include <fovea/nn/context.hpp>
 
@@ -25,6 +26,37 @@ template <Context C>
   kernel::softmax<T>({x.value, rows}, {y.value, rows});
   if (y.gradient) {
     context.record([=] { kernel::softmax_backward<T>({y.gradient, rows}, {y.value, rows}, {x.gradient, rows}); });
+  }
+  return y;
+}
+
+/// log(sum(exp(x))) over the last axis, [B, K] to [B]; nothing overflows. Elements may be -infinity, but not a whole row.
+/// Throws Error on another rank, and on rows of no element.
+template <Context C>
+[[nodiscard]] VarOf<C> log_sum_exp(C& context, VarOf<C> x) {
+  using T = typename C::Scalar;
+  detail::require_rank("log_sum_exp", x, 2);
+  const Index samples = x.shape[0];
+  const Index columns = x.shape[1];
+  require(columns > 0, "log_sum_exp: rows of at least one element expected, a shape ", x.shape.to_string(), " came");
+  const VarOf<C> y = output(context, Shape{samples}, x);
+  // The greatest element, and the cross-entropy of calling it: log(1 + the others), of which no digit is lost.
+  T* probabilities = context.scratch(x.size());
+  auto* greatest = context.template scratch<std::int32_t>(samples);
+  for (Index b = 0; b < samples; ++b) {
+    const T* row = x.value + b * columns;
+    greatest[b] = static_cast<std::int32_t>(std::max_element(row, row + columns) - row);
+  }
+  const Extents<2> rows{samples, columns};
+  kernel::cross_entropy<T>({x.value, rows}, {greatest, {samples}}, y.mutable_values(), {probabilities, rows});
+  for (Index b = 0; b < samples; ++b) y.value[b] += x.value[b * columns + greatest[b]];
+  if (y.gradient) {
+    context.record([=] {
+      for (Index b = 0; b < samples; ++b) {
+        kernel::axpy<T>(y.gradient[b], View<const T, 1>(probabilities + b * columns, {columns}),
+                        View<T, 1>(x.gradient + b * columns, {columns}));
+      }
+    });
   }
   return y;
 }

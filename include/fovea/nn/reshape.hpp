@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Ops that move elements without changing them: concat, slice, reshape, flatten.
+/// Ops that move elements without changing them: concat, slice, reshape, flatten, repeat and tile.
 #pragma once
 
 #include <fovea/core/config.hpp>
@@ -102,26 +102,46 @@ template <Context C>
   return {x.value + first * size, x.gradient ? x.gradient + first * size : nullptr, detail::with_first(x.shape, count)};
 }
 
-/// Every sample `count` times, one after the other: [B, ...] to [B count, ...], row b * count + k being copy k of sample b.
-/// Gradients of the copies add. Throws Error on count < 1.
-template <Context C>
-[[nodiscard]] VarOf<C> repeat_samples(C& context, VarOf<C> x, Index count) {
+namespace detail {
+
+/// Row r of the result is sample from(r) of x, r in [0, rows); gradients of the copies add.
+template <Context C, class From>
+[[nodiscard]] VarOf<C> copies_of_samples(C& context, VarOf<C> x, Index rows, From from) {
   using T = typename C::Scalar;
-  require(x.shape.rank() >= 1 && count >= 1, "repeat_samples: an input of rank 1 or more and a count of at least 1 expected, ",
-          x.shape.to_string(), " and ", count, " came");
-  if (count == 1) return x;
-  const auto [samples, size] = detail::as_samples(x.shape);
-  const VarOf<C> y = output(context, detail::with_first(x.shape, samples * count), x);
-  for (Index r = 0; r < samples * count; ++r) std::copy_n(x.value + r / count * size, size, y.value + r * size);
+  const Index size = as_samples(x.shape)[1];
+  const VarOf<C> y = output(context, with_first(x.shape, rows), x);
+  for (Index r = 0; r < rows; ++r) std::copy_n(x.value + from(r) * size, size, y.value + r * size);
   if (y.gradient) {
-    context.record([x, y, count, samples = samples, size = size] {
-      for (Index r = 0; r < samples * count; ++r) {
-        kernel::accumulate<T>(View<const T, 1>(y.gradient + r * size, {size}),
-                              View<T, 1>(x.gradient + r / count * size, {size}));
+    context.record([x, y, rows, from, size] {
+      for (Index r = 0; r < rows; ++r) {
+        kernel::accumulate<T>(View<const T, 1>(y.gradient + r * size, {size}), View<T, 1>(x.gradient + from(r) * size, {size}));
       }
     });
   }
   return y;
+}
+
+}  // namespace detail
+
+/// Every sample `count` times, one after the other: [B, ...] to [B count, ...], row b * count + k being copy k of sample b.
+/// Gradients of the copies add. Throws Error on count < 1.
+template <Context C>
+[[nodiscard]] VarOf<C> repeat_samples(C& context, VarOf<C> x, Index count) {
+  require(x.shape.rank() >= 1 && count >= 1, "repeat_samples: an input of rank 1 or more and a count of at least 1 expected, ",
+          x.shape.to_string(), " and ", count, " came");
+  if (count == 1) return x;
+  return detail::copies_of_samples(context, x, x.shape[0] * count, [count](Index r) { return r / count; });
+}
+
+/// All samples `count` times over: [B, ...] to [count B, ...], row k * B + b being copy k of sample b. Gradients of the copies
+/// add. Throws Error on count < 1.
+template <Context C>
+[[nodiscard]] VarOf<C> tile_samples(C& context, VarOf<C> x, Index count) {
+  require(x.shape.rank() >= 1 && count >= 1, "tile_samples: an input of rank 1 or more and a count of at least 1 expected, ",
+          x.shape.to_string(), " and ", count, " came");
+  if (count == 1) return x;
+  const Index samples = x.shape[0];
+  return detail::copies_of_samples(context, x, samples * count, [samples](Index r) { return r % samples; });
 }
 
 /// The mean over the `count` rows of each sample: [B count, ...] to [B, ...]. Throws Error where the rows do not divide.

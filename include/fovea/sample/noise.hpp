@@ -8,9 +8,12 @@
 #include <fovea/core/random.hpp>
 #include <fovea/core/tape.hpp>
 #include <fovea/core/view.hpp>
+#include <fovea/kernel/random.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 namespace fovea::inline FOVEA_ABI {
 namespace sample {
@@ -43,31 +46,47 @@ struct NoiseKey {
   }
 };
 
-/// Standard normal noise, row i of `out` [B, D] from the stream of sample i.
+namespace detail {
+/// Row i of `out` [B, D] from the stream of sample i: floats by `many`, which takes as many rows as a vector has lanes at a
+/// time; others one by one.
+template <class T, class Many, class One>
+void fill(const NoiseKey& key, View<T, 2> out, Many many, One one) {
+  if constexpr (std::is_same_v<T, float>) {
+    Index done = 0;
+    while (done < out.extent(0)) {
+      const Stream stream = key.stream(done);
+      // The sample's lower 32 bits are counted up from row to row; the upper ones are in the key.
+      const auto room = static_cast<Index>((std::uint64_t{1} << 32) - stream.counter()[2]);
+      const Index rows = std::min(room, out.extent(0) - done);
+      many(stream, out.slice(done, rows));
+      done += rows;
+    }
+  } else {
+    for (Index b = 0; b < out.extent(0); ++b) {
+      Stream stream = key.stream(b);
+      for (Index d = 0; d < out.extent(1); ++d) out(b, d) = one(stream);
+    }
+  }
+}
+}  // namespace detail
+
+/// Standard normal noise, row i of `out` [B, D] from the stream of sample i. Doubles are those of Stream::normal(); floats are
+/// kernel::normal_noise's, others.
 template <class T>
 void fill_normal(const NoiseKey& key, View<T, 2> out) {
-  for (Index b = 0; b < out.extent(0); ++b) {
-    Stream stream = key.stream(b);
-    for (Index d = 0; d < out.extent(1); ++d) out(b, d) = stream.normal<T>();
-  }
+  detail::fill(key, out, kernel::normal_noise, [](Stream& stream) { return stream.normal<T>(); });
 }
 
 /// Uniform noise in the open interval (0, 1), row i of `out` [B, D] from the stream of sample i.
 template <class T>
 void fill_uniform(const NoiseKey& key, View<T, 2> out) {
-  for (Index b = 0; b < out.extent(0); ++b) {
-    Stream stream = key.stream(b);
-    for (Index d = 0; d < out.extent(1); ++d) out(b, d) = stream.uniform<T>();
-  }
+  detail::fill(key, out, kernel::uniform_noise, [](Stream& stream) { return stream.uniform<T>(); });
 }
 
 /// Standard Gumbel noise, -log(-log u), row i of `out` [B, D] from the stream of sample i.
 template <class T>
 void fill_gumbel(const NoiseKey& key, View<T, 2> out) {
-  fill_uniform(key, out);
-  for (Index b = 0; b < out.extent(0); ++b) {
-    for (Index d = 0; d < out.extent(1); ++d) out(b, d) = -std::log(-std::log(out(b, d)));
-  }
+  detail::fill(key, out, kernel::gumbel_noise, [](Stream& stream) { return -std::log(-std::log(stream.uniform<T>())); });
 }
 
 /// The same as constants [B, D] of a pass.
