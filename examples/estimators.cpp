@@ -6,6 +6,8 @@
 // tells it where the sign is. All start from the same weights and see the same pictures with the same random numbers.
 // needs: CLI11
 // smoke-test: --steps 60 --signs 2
+#include <fovea/bound/information.hpp>
+#include <fovea/bound/schedule.hpp>
 #include <fovea/core/arena.hpp>
 #include <fovea/core/parameters.hpp>
 #include <fovea/core/random.hpp>
@@ -75,38 +77,37 @@ class Model {
  public:
   explicit Model(int signs)
       : see_(layout_, "see", 1, 16, {.kernel = 5}),
-        hidden_(layout_, "policy.hidden", kPlaces, 48),
-        cells_(layout_, "policy.cells", 48, kPlaces),
-        spread_(layout_, "policy.spread", 48, 2, {.bias_start = -0.9}),
         name_(layout_, "name", 16, signs),
-        baseline_(layout_, "baseline", 48, 1),
+        promise_hidden_(layout_, "policy.hidden", 1, 16, {.kernel = 1}),
+        promise_(layout_, "policy.promise", 16, 1, {.kernel = 1}),
+        spread_(layout_, "policy.spread", kPlaces, 2, {.bias_start = -0.9}),
+        baseline_hidden_(layout_, "baseline.hidden", kPlaces, 32),
+        baseline_(layout_, "baseline.out", 32, 1),
         surrogate_hidden_(layout_, "surrogate.hidden", kPlaces, 32),
         surrogate_(layout_, "surrogate.out", 32, 1) {}
 
   [[nodiscard]] const ParameterLayout& layout() const { return layout_; }
 
+  /// Which cell to look at: each promises by its own brightness.
   template <Context C>
-  VarOf<C> features(C& context, VarOf<C> proxies) const {
-    return nn::relu(context, hidden_(context, proxies));
+  sample::Categorical<typename C::Scalar> cells(C& context, VarOf<C> proxies) const {
+    const VarOf<C> map = proxies.reshape(Shape{proxies.shape[0], kCells, kCells, 1});
+    return {promise_(context, nn::relu(context, promise_hidden_(context, map))).reshape(proxies.shape)};
   }
+  /// Or a place: the mean one under the same promises.
   template <Context C>
-  sample::Categorical<typename C::Scalar> cells(C& context, VarOf<C> features) const {
-    return {cells_(context, features)};
+  sample::DiagonalGaussian<typename C::Scalar> place(C& context, VarOf<C> proxies) const {
+    return {sample::locations(context, kGrid, sample::probabilities(context, cells(context, proxies))),
+            spread_(context, proxies)};
   }
-  template <Context C>
-  sample::DiagonalGaussian<typename C::Scalar> place(C& context, VarOf<C> features) const {
-    return {sample::locations(context, kGrid, sample::probabilities(context, cells(context, features))),
-            spread_(context, features)};
-  }
-  /// Logits of the signs [N, signs], of windows [N, h, w, 1].
   template <Context C>
   VarOf<C> logits(C& context, VarOf<C> windows) const {
     const VarOf<C> seen = nn::relu(context, see_(context, windows));
     return name_(context, nn::global_average_pool(context, seen));
   }
   template <Context C>
-  VarOf<C> baseline(C& context, VarOf<C> features) const {
-    return baseline_(context, nn::detach(features)).reshape(Shape{features.shape[0]});
+  VarOf<C> baseline(C& context, VarOf<C> proxies) const {
+    return baseline_(context, nn::relu(context, baseline_hidden_(context, proxies))).reshape(Shape{proxies.shape[0]});
   }
   template <Context C>
   VarOf<C> surrogate(C& context, VarOf<C> z) const {
@@ -116,7 +117,9 @@ class Model {
  private:
   ParameterLayout layout_;
   nn::Conv2d see_;
-  nn::Dense hidden_, cells_, spread_, name_, baseline_, surrogate_hidden_, surrogate_;
+  nn::Dense name_;
+  nn::Conv2d promise_hidden_, promise_;
+  nn::Dense spread_, baseline_hidden_, baseline_, surrogate_hidden_, surrogate_;
 };
 
 /// What a location shows: of weights of cells, their mean; of a place, a window there of twice the side.
@@ -138,14 +141,16 @@ VarOf<C> look(C& context, const Batch& batch, VarOf<C> z) {
 }
 
 struct Budget {
-  Index steps = 6000;
+  Index steps = 4000;
   int signs = 4;
   double rate = 5e-3;
   std::uint64_t seed = 1;
 };
 
-constexpr Index kBatch = 32, kTested = 1024, kEvery = 50;
+constexpr Index kBatch = 32, kTested = 1024, kEvery = 25;
 constexpr std::uint64_t kBatches = 1000;
+
+constexpr bound::Ramp exploration{0.1, 0, 0, 0.5};
 
 struct Outcome {
   Index steps_to_90 = -1;
@@ -153,7 +158,8 @@ struct Outcome {
   double milliseconds = 0;  ///< of a step
 };
 
-/// Trains with what `make(tape, features)` returns, an estimator. `Cells`: over cells, else over a Gaussian place.
+/// Trains with what `make(model, tape, proxies, average)` returns, an estimator. `Cells`: over cells, else over a Gaussian
+/// place.
 template <bool Cells, class Make>
 Outcome train(const Budget& budget, Make make) {
   const Model model(budget.signs);
@@ -174,12 +180,12 @@ Outcome train(const Budget& budget, Make make) {
   const auto accuracy = [&] {
     arena.reset();
     Inference<float> context(arena, parameters.values());
-    const auto f = model.features(context, context.constant(tested.proxies.data(), Shape{kTested, kPlaces}));
+    const auto proxies = context.constant(tested.proxies.data(), Shape{kTested, kPlaces});
     const auto z = [&] {
       if constexpr (Cells)
-        return sample::mode(context, model.cells(context, f));
+        return sample::mode(context, model.cells(context, proxies));
       else
-        return sample::mode(context, model.place(context, f));
+        return sample::mode(context, model.place(context, proxies));
     }();
     const auto logits = model.logits(context, look(context, tested, z));
     Index right = 0;
@@ -197,23 +203,27 @@ Outcome train(const Budget& budget, Make make) {
     std::fill(gradient.begin(), gradient.end(), 0.0F);
     arena.reset();
     Tape<float> tape(arena, parameters.values(), gradients);
-    const auto f = model.features(tape, tape.constant(batch.proxies.data(), Shape{kBatch, kPlaces}));
+    const auto proxies = tape.constant(batch.proxies.data(), Shape{kBatch, kPlaces});
     const auto q = [&] {
       if constexpr (Cells)
-        return model.cells(tape, f);
+        return model.cells(tape, proxies);
       else
-        return model.place(tape, f);
+        return model.place(tape, proxies);
     }();
-    const auto estimator = make(model, tape, f, average);
+    const auto estimator = make(model, tape, proxies, average);
     const auto cost = [&](Var<float> z) {
       std::vector<std::int32_t> signs;
       const Index copies = z.shape[0] / kBatch;
       for (Index r = 0; r < z.shape[0]; ++r) signs.push_back(batch.signs[static_cast<std::size_t>(r / copies)]);
       return nn::cross_entropy(tape, model.logits(tape, look(tape, batch, z)), signs);
     };
-    const Var<float> mean_cost = nn::mean(tape, estimator(tape, q, key, cost));
-    average.observe(static_cast<double>(mean_cost.item()));
-    tape.backward(mean_cost);
+    const Var<float> estimate = estimator(tape, q, key, cost);
+    average.observe(static_cast<double>(nn::mean(tape, nn::detach(estimate)).item()));
+    // At first nobody knows what a sign is: looks at cells stay spread until something has been learned from those that met
+    // one. A Gaussian place starts spread.
+    const double progress = static_cast<double>(step) / static_cast<double>(budget.steps);
+    const bound::EntropyBonus explore{Cells ? exploration(progress) : 0.0};
+    tape.backward(nn::mean(tape, explore(tape, estimate, q)));
 
     if constexpr (requires { estimator.surrogate; }) {  // RELAX: its surrogate learns to make the variance small
       for (const auto& entry : parameters.layout().entries()) {
@@ -264,8 +274,8 @@ int main(int argc, char** argv) {
            return sample::ScoreFunction<sample::MovingAverage>{.baseline = average};
          }));
   report("score function, learned baseline",
-         train<true>(budget, [](const Model& model, Tape<float>& tape, Var<float> features, const sample::MovingAverage&) {
-           return sample::ScoreFunction<sample::LearnedBaseline<float>>{.baseline = {model.baseline(tape, features)}};
+         train<true>(budget, [](const Model& model, Tape<float>& tape, Var<float> proxies, const sample::MovingAverage&) {
+           return sample::ScoreFunction<sample::LearnedBaseline<float>>{.baseline = {model.baseline(tape, proxies)}};
          }));
   report("score function, leave one out of 4",
          train<true>(budget, plain(sample::ScoreFunction<sample::LeaveOneOut>{.samples = 4})));
