@@ -5,9 +5,16 @@
 #include <fovea/core/arena.hpp>
 #include <fovea/core/random.hpp>
 #include <fovea/core/tape.hpp>
+#include <fovea/sample/beta.hpp>
+#include <fovea/sample/full_gaussian.hpp>
 #include <fovea/sample/gaussian.hpp>
+#include <fovea/sample/kumaraswamy.hpp>
+#include <fovea/sample/logistic_normal.hpp>
+#include <fovea/sample/product.hpp>
+#include <fovea/sample/truncated_gaussian.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 namespace {
 
@@ -62,5 +69,57 @@ void noise(benchmark::State& state) {
   state.counters["ns/item"] = 1e9 * seconds / static_cast<double>(out.size());
 }
 BENCHMARK(noise)->Name("normal noise")->ArgNames({"batch", "latents"})->Args({32, 12})->Args({32, 256})->UseManualTime();
+
+/// A draw of a minibatch of regions and its log-density, forward and backward, with gradients to all parameters: what a
+/// saccade of another family costs. ns for each number drawn; bound by special functions.
+template <class Make>
+void family(benchmark::State& state, Make make) {
+  const Index batch = state.range(0);
+  constexpr Index dimension = 3;
+  Arena arena;
+  Tensor<float, 2> values({6 * batch, dimension});
+  Tensor<float, 2> gradients({6 * batch, dimension});
+  Stream stream(1, 0, 0, Purpose::user);
+  for (float& e : values) e = stream.uniform<float>();
+  // Columns of uniform numbers in (low, high), or of their exponentials.
+  const auto var = [&](Index i, Index columns, double low, double high, bool exponential = false) {
+    const Var<float> x{&values(i * batch, 0), &gradients(i * batch, 0), Shape{batch, columns}};
+    for (Index k = 0; k < x.size(); ++k) {
+      const double y = low + (high - low) * static_cast<double>(x.value[k]);
+      x.value[k] = static_cast<float>(exponential ? std::exp(y) : y);
+    }
+    return x;
+  };
+  const auto q = make(var);
+  sample::NoiseKey key{1};
+  const double seconds = bench::quickest(state, [&] {
+    arena.reset();
+    ++key.step;
+    Tape<float> tape(arena, View<const float, 1>{}, View<float, 1>{});
+    const Var<float> z = sample::draw(tape, q, key);
+    const Var<float> density = sample::log_density(tape, q, z);
+    std::fill_n(z.gradient, z.size(), 1.0F);
+    std::fill_n(density.gradient, batch, 1.0F);
+    tape.backward();
+  });
+  state.counters["ns/item"] = 1e9 * seconds / static_cast<double>(batch * dimension);
+}
+#define FOVEA_FAMILY(name, ...)                                                \
+  BENCHMARK_CAPTURE(family, name, [](const auto& var) { return __VA_ARGS__; }) \
+      ->Name("draw + log-density " #name "/forward + backward")                \
+      ->ArgName("batch")                                                       \
+      ->Args({32})                                                             \
+      ->Args({1024})                                                           \
+      ->UseManualTime()
+FOVEA_FAMILY(Gaussian, sample::DiagonalGaussian<float>{var(0, 3, -1, 1), var(1, 3, -2, 0)});
+FOVEA_FAMILY(Beta, sample::Beta<float>{var(0, 3, -0.7, 3, true), var(1, 3, -0.7, 3, true)});
+FOVEA_FAMILY(concentratedBeta, sample::Beta<float>{var(0, 3, 7, 9, true), var(1, 3, 7, 9, true)});
+FOVEA_FAMILY(Kumaraswamy, sample::Kumaraswamy<float>{var(0, 3, -0.7, 3, true), var(1, 3, -0.7, 3, true)});
+FOVEA_FAMILY(truncatedGaussian, sample::TruncatedGaussian<float>{var(0, 3, -1.5, 1.5), var(1, 3, -2, 1)});
+FOVEA_FAMILY(logisticNormal, sample::LogisticNormal<float>{var(0, 3, -1, 1), var(1, 3, -2, 0)});
+FOVEA_FAMILY(fullGaussian, sample::FullGaussian<float>{var(0, 3, -1, 1), var(1, 6, -1, 0)});
+FOVEA_FAMILY(region, sample::region(sample::Beta<float>{var(0, 1, -0.7, 3, true), var(1, 1, -0.7, 3, true)},
+                                    sample::TruncatedGaussian<float>{var(2, 2, -1.5, 1.5), var(3, 2, -2, 1)}));
+#undef FOVEA_FAMILY
 
 }  // namespace

@@ -16,9 +16,13 @@
 #include <fovea/core/random.hpp>
 #include <fovea/core/tape.hpp>
 #include <fovea/core/view.hpp>
+#include <fovea/glimpse/affine.hpp>
 #include <fovea/glimpse/antialiased.hpp>
 #include <fovea/glimpse/bilinear.hpp>
+#include <fovea/glimpse/finite_difference.hpp>
+#include <fovea/glimpse/patch.hpp>
 #include <fovea/glimpse/region.hpp>
+#include <fovea/glimpse/retina.hpp>
 #include <fovea/image/magnified.hpp>
 #include <fovea/image/pyramid.hpp>
 #include <fovea/image/resize.hpp>

@@ -5,6 +5,7 @@
 #include <fovea/core/gradient_check.hpp>
 #include <fovea/core/random.hpp>
 #include <fovea/core/view.hpp>
+#include <fovea/glimpse/affine.hpp>
 #include <fovea/glimpse/antialiased.hpp>
 #include <fovea/glimpse/bilinear.hpp>
 #include <fovea/image/pyramid.hpp>
@@ -113,11 +114,10 @@ TEST_CASE("glimpse: derivatives of every op") {
     const Index batch = fovea_test::extent(stream, 1, 3);
     const auto images = random_images<std::uint8_t>(stream, batch, 12);
     const Extents<2> window = random_window(stream);
-    const glimpse::Bilinear sampler{glimpse::Aspect::stretch, paddings[stream.below(3)], stream.below(2) == 0};
+    const glimpse::Affine sampler{paddings[stream.below(3)], stream.below(2) == 0};
     check.input({batch, 2, 3}, stream, 0.5);
     return [=](auto& context, auto in) {
-      return glimpse::affine_glimpse(context, sampler, std::span<const PyramidView<std::uint8_t>>(images->views), in[0],
-                                     window);
+      return sampler(context, std::span<const PyramidView<std::uint8_t>>(images->views), in[0], window);
     };
   });
   ops.check_all(40);

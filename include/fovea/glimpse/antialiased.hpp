@@ -32,27 +32,6 @@
 namespace fovea::inline FOVEA_ABI {
 namespace glimpse {
 
-/// Which levels a glimpse is read from: (1 - weight) * level + weight * (level + 1).
-struct LevelMix {
-  int level = 0;
-  double weight = 0;
-  double slope = 0;  ///< d weight / d log(spacing); 0 where the spacing is beyond what is stored
-};
-
-/// The levels for samples that lie `spacing` pixels of the full image apart (the axis where that is more).
-template <ImageSource S>
-[[nodiscard]] LevelMix choose_levels(const S& image, double spacing) noexcept {
-  const int last = image.levels() - 1;
-  if (!(spacing > image.ratio(0))) return {0, 0, 0};
-  int level = 0;
-  while (level < last && image.ratio(level + 1) <= spacing) ++level;
-  if (level == last) return {last, 0, 0};
-  const double fine = image.ratio(level);
-  const double whole = std::log(image.ratio(level + 1) / fine);
-  if (!(whole > 0)) return {level, 0, 0};
-  return {level, std::log(spacing / fine) / whole, 1 / whole};
-}
-
 /// Anti-aliased glimpses. Copy freely.
 struct Antialiased {
   Aspect aspect = Aspect::isotropic;
@@ -61,37 +40,43 @@ struct Antialiased {
   /// Octaves added to the level: 0 is right for area-averaged levels, negative is sharper and noisier.
   double bias = 0;
 
+  /// Where the samples of a glimpse of {h, w} = `window` lie. Throws Error on a region that is not usable.
+  template <ImageSource S, std::floating_point T>
+  [[nodiscard]] Lattice lattice(const S& image, const Region<T>& region, Extents<2> window) const {
+    return detail::lattice_of(aspect, false, image.extent(), window, region);
+  }
   /// out {h, w, C} = the glimpse of `image` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region that
   /// is not finite or has s <= 0; any other region is allowed, also one outside the image.
   template <ImageSource S, std::floating_point T>
   void sample(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
-    detail::require_usable(region);
+    sample(image, lattice(image, region, {out.extent(0), out.extent(1)}), out);
+  }
+  /// The same at the samples of any lattice.
+  template <ImageSource S, std::floating_point T>
+  void sample(const S& image, const Lattice& at, View<T, 3> out) const {
     detail::require_shapes(image, out);
-    const Extents<2> window{out.extent(0), out.extent(1)};
-    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
-    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
-    prepare_levels(image, mix, window, unit, region);
-    read(image, mix.level, unit, region, out, 1 - mix.weight, false);
-    if (mix.weight > 0) read(image, mix.level + 1, unit, region, out, mix.weight, true);
+    const LevelMix mix = choose(image, at);
+    prepare_levels(image, mix, {out.extent(0), out.extent(1)}, at);
+    read(image, mix.level, at, out, 1 - mix.weight, false);
+    if (mix.weight > 0) read(image, mix.level + 1, at, out, mix.weight, true);
   }
 
   /// The same, and what slopes_backward needs in `slopes`, of 3 * h * w * C elements. Rows of `out` dense.
   template <ImageSource S, std::floating_point T>
   void sample_with_slopes(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
-    detail::require_usable(region);
     detail::require_shapes(image, out);
     const Extents<2> window{out.extent(0), out.extent(1)};
-    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
-    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
-    prepare_levels(image, mix, window, unit, region);
+    const Lattice at = lattice(image, region, window);
+    const LevelMix mix = choose(image, at);
+    prepare_levels(image, mix, window, at);
     const auto planes = detail::slopes_in(slopes, out.extents(), mix.slope > 0);
     // The spacing is proportional to s: d log(spacing) / ds = 1 / s.
     const double d_mix = mix.slope / static_cast<double>(region.s);
     const auto level = [&](int k, double share, double sign) {
-      const Axes at = axes(image, k, window, unit, region);
-      const auto from = detail::read_level(image, k, at.rows, at.columns, window, padding);
+      const detail::LevelAxes axes = detail::level_axes(image, k, window, at, false);
+      const auto from = detail::read_level(image, k, axes.rows, axes.columns, window, padding);
       kernel::resample_with_slopes(from.pixels, from.rows, from.columns, {padding, false}, out, planes,
-                                   {share, share * at.row_map.scale, share * at.column_map.scale, sign * d_mix}, sign > 0);
+                                   {share, share * axes.row_map.scale, share * axes.column_map.scale, sign * d_mix}, sign > 0);
     };
     level(mix.level, 1 - mix.weight, -1);
     if (mix.slope > 0) level(mix.level + 1, mix.weight, 1);
@@ -101,42 +86,39 @@ struct Antialiased {
   [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image, const Region<T>& region,
                                           T* slopes) const {
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
-    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
-    const bool mixed = choose_levels(image, spacing(image.extent(), window, unit, region)).slope > 0;
-    return detail::region_gradient<T>(d_out, detail::slopes_in(slopes, d_out.extents(), mixed), unit, false);
+    const Lattice at = lattice(image, region, window);
+    const bool mixed = choose(image, at).slope > 0;
+    return detail::region_gradient(kernel::resample_backward(d_out, detail::slopes_in(slopes, d_out.extents(), mixed)), at,
+                                   window, region.s);
   }
 
   /// d loss / d (s, x, y), from d_out = d loss / d out.
   template <ImageSource S, std::floating_point T>
   [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image,
                                           const Region<T>& region) const {
-    detail::require_usable(region);
     detail::require_shapes(image, d_out);
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
-    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
-    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
-    Region<double> sum{0, 0, 0};
-    const double fine = add_backward(d_out, image, mix.level, unit, region, 1 - mix.weight, sum);
-    if (mix.slope > 0) {
-      const double coarse = add_backward(d_out, image, mix.level + 1, unit, region, mix.weight, sum);
-      // The spacing is proportional to s: d log(spacing) / ds = 1 / s.
-      sum.s += mix.slope / static_cast<double>(region.s) * (coarse - fine);
-    }
-    return {static_cast<T>(sum.s), static_cast<T>(sum.x), static_cast<T>(sum.y)};
+    const Lattice at = lattice(image, region, window);
+    const LevelMix mix = choose(image, at);
+    // The spacing is proportional to s: d log(spacing) / ds = 1 / s.
+    const double d_mix = mix.slope / static_cast<double>(region.s);
+    kernel::ResampleGradient sum;
+    add_backward(d_out, image, mix.level, at, 1 - mix.weight, -d_mix, sum);
+    if (mix.slope > 0) add_backward(d_out, image, mix.level + 1, at, mix.weight, d_mix, sum);
+    return detail::region_gradient(sum, at, window, region.s);
   }
 
   /// d loss / d levels, added to the arrays `d_level(k)` -> View<T, 3>, for floating-point images.
   template <std::floating_point T, class Levels>
   void sample_backward_levels(std::type_identity_t<View<const T, 3>> d_out, const PyramidView<T>& image,
                               const Region<T>& region, Levels&& d_level) const {
-    detail::require_usable(region);
     detail::require_shapes(image, d_out);
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
-    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
-    const LevelMix mix = choose_levels(image, spacing(image.extent(), window, unit, region));
+    const Lattice at = lattice(image, region, window);
+    const LevelMix mix = choose(image, at);
     const auto add = [&](int level, double scale) {
-      const Axes at = axes(image, level, window, unit, region);
-      kernel::resample_backward_source(d_out, at.rows, at.columns, {padding, false}, View<T, 3>(d_level(level)), scale);
+      const detail::LevelAxes axes = detail::level_axes(image, level, window, at, false);
+      kernel::resample_backward_source(d_out, axes.rows, axes.columns, {padding, false}, View<T, 3>(d_level(level)), scale);
     };
     add(mix.level, 1 - mix.weight);
     if (mix.weight > 0) add(mix.level + 1, mix.weight);
@@ -146,9 +128,8 @@ struct Antialiased {
   /// fovea::prepare, where several glimpses are known together.
   template <ImageSource S, std::floating_point T>
   [[nodiscard]] std::array<LevelBox, 2> boxes(const S& image, const Region<T>& region, Extents<2> window) const {
-    detail::require_usable(region);
-    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
-    return boxes(image, choose_levels(image, spacing(image.extent(), window, unit, region)), window, unit, region);
+    const Lattice at = lattice(image, region, window);
+    return boxes(image, choose(image, at), window, at);
   }
 
   /// The op: `images` B sources of equal channels, `regions` [B, 3] as (s, x, y) -> glimpses [B, h, w, C], `extent` = {h, w}.
@@ -198,70 +179,45 @@ struct Antialiased {
   }
 
  private:
-  template <class T>
-  [[nodiscard]] double spacing(Extents<2> image, Extents<2> window, const std::array<double, 2>& unit,
-                               const Region<T>& region) const noexcept {
-    const double x = unit[0] * static_cast<double>(image[1]) / static_cast<double>(window[1]);
-    const double y = unit[1] * static_cast<double>(image[0]) / static_cast<double>(window[0]);
-    return static_cast<double>(region.s) * std::max(x, y) * std::exp2(bias);
+  template <ImageSource S>
+  [[nodiscard]] LevelMix choose(const S& image, const Lattice& at) const noexcept {
+    const double x = at.dx * static_cast<double>(image.extent()[1]) / 2;
+    const double y = at.dy * static_cast<double>(image.extent()[0]) / 2;
+    return choose_levels(image, std::max(x, y) * std::exp2(bias));
   }
 
   /// The boxes of the levels that the glimpse reads.
-  template <ImageSource S, class T>
-  [[nodiscard]] std::array<LevelBox, 2> boxes(const S& image, const LevelMix& mix, Extents<2> window,
-                                              const std::array<double, 2>& unit, const Region<T>& region) const {
+  template <ImageSource S>
+  [[nodiscard]] std::array<LevelBox, 2> boxes(const S& image, const LevelMix& mix, Extents<2> window, const Lattice& at) const {
     const auto box = [&](int level) -> LevelBox {
-      const Axes at = axes(image, level, window, unit, region);
-      return {level, detail::reach(at.rows, at.columns, window, image.level_extent(level), padding)};
+      const detail::LevelAxes axes = detail::level_axes(image, level, window, at, false);
+      return {level, detail::reach(axes.rows, axes.columns, window, image.level_extent(level), padding)};
     };
     return {box(mix.level), mix.weight > 0 ? box(mix.level + 1) : LevelBox{mix.level, {}}};
   }
   /// Both levels of a glimpse at once, for a source that would otherwise decode twice.
-  template <ImageSource S, class T>
-  void prepare_levels(const S& image, const LevelMix& mix, Extents<2> window, const std::array<double, 2>& unit,
-                      const Region<T>& region) const {
-    if constexpr (!ImageInMemory<S>) prepare(image, std::span<const LevelBox>(boxes(image, mix, window, unit, region)));
-  }
-
-  /// The axes of a read of one level.
-  struct Axes {
-    detail::AxisMap row_map;
-    detail::AxisMap column_map;
-    kernel::SampleAxis rows;
-    kernel::SampleAxis columns;
-  };
-  template <ImageSource S, class T>
-  [[nodiscard]] static Axes axes(const S& image, int level, Extents<2> window, const std::array<double, 2>& unit,
-                                 const Region<T>& region) noexcept {
-    const detail::AxisMap rows(static_cast<double>(image.extent()[0]) / image.ratios(level)[0], window[0], false);
-    const detail::AxisMap columns(static_cast<double>(image.extent()[1]) / image.ratios(level)[1], window[1], false);
-    const double s = static_cast<double>(region.s);
-    return {rows, columns, rows.axis(static_cast<double>(region.y), s * unit[1]),
-            columns.axis(static_cast<double>(region.x), s * unit[0])};
+  template <ImageSource S>
+  void prepare_levels(const S& image, const LevelMix& mix, Extents<2> window, const Lattice& at) const {
+    if constexpr (!ImageInMemory<S>) prepare(image, std::span<const LevelBox>(boxes(image, mix, window, at)));
   }
 
   template <ImageSource S, class T>
-  void read(const S& image, int level, const std::array<double, 2>& unit, const Region<T>& region, View<T, 3> out, double scale,
-            bool accumulate) const {
+  void read(const S& image, int level, const Lattice& at, View<T, 3> out, double scale, bool accumulate) const {
     const Extents<2> window{out.extent(0), out.extent(1)};
-    const Axes at = axes(image, level, window, unit, region);
-    const auto from = detail::read_level(image, level, at.rows, at.columns, window, padding);
+    const detail::LevelAxes axes = detail::level_axes(image, level, window, at, false);
+    const auto from = detail::read_level(image, level, axes.rows, axes.columns, window, padding);
     kernel::resample(from.pixels, from.rows, from.columns, {padding, false}, out, scale, accumulate);
   }
 
-  /// Adds `scale` times the gradient of one level's read; returns the sum of d_out * value.
+  /// Adds `share` times the gradient of one level's read, and `d_mix` times the sum of d_out * value.
   template <ImageSource S, class T>
-  double add_backward(View<const T, 3> d_out, const S& image, int level, const std::array<double, 2>& unit,
-                      const Region<T>& region, double scale, Region<double>& sum) const {
+  void add_backward(View<const T, 3> d_out, const S& image, int level, const Lattice& at, double share, double d_mix,
+                    kernel::ResampleGradient& sum) const {
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
-    const Axes at = axes(image, level, window, unit, region);
-    const auto from = detail::read_level(image, level, at.rows, at.columns, window, padding);
-    const kernel::ResampleGradient gradient =
-        kernel::resample_backward(d_out, from.pixels, from.rows, from.columns, {padding, false});
-    sum.x += scale * at.column_map.centre(gradient.columns);
-    sum.y += scale * at.row_map.centre(gradient.rows);
-    sum.s += scale * (unit[0] * at.column_map.half(gradient.columns) + unit[1] * at.row_map.half(gradient.rows));
-    return gradient.dot;
+    const detail::LevelAxes axes = detail::level_axes(image, level, window, at, false);
+    const auto from = detail::read_level(image, level, axes.rows, axes.columns, window, padding);
+    detail::add_gradient(sum, kernel::resample_backward(d_out, from.pixels, from.rows, from.columns, {padding, false}),
+                         share * axes.row_map.scale, share * axes.column_map.scale, d_mix);
   }
 };
 

@@ -37,40 +37,49 @@ struct Bilinear {
   /// false: -1 and 1 are the outer edges of the outer pixels; true: their centres (torch before 1.3).
   bool align_corners = false;
 
+  /// Where the samples of a glimpse of {h, w} = `window` lie. Throws Error on a region that is not usable.
+  template <ImageSource S, std::floating_point T>
+  [[nodiscard]] Lattice lattice(const S& image, const Region<T>& region, Extents<2> window) const {
+    return detail::lattice_of(aspect, align_corners, image.extent(), window, region);
+  }
   /// out {h, w, C} = the glimpse of `image` at `region`, pixels in [0, 1]. Throws Error on other channels, and on a region
   /// that is not finite or has s <= 0; any other region is allowed, also one outside the image.
   template <ImageSource S, std::floating_point T>
   void sample(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out) const {
-    detail::require_usable(region);
+    sample(image, lattice(image, region, {out.extent(0), out.extent(1)}), out);
+  }
+  /// The same at the samples of any lattice.
+  template <ImageSource S, std::floating_point T>
+  void sample(const S& image, const Lattice& at, View<T, 3> out) const {
     detail::require_shapes(image, out);
-    const Axes at = axes(image, {out.extent(0), out.extent(1)}, region);
-    const auto from = read(image, at, out.extents());
+    const detail::LevelAxes axes = finest(image, {out.extent(0), out.extent(1)}, at);
+    const auto from = read(image, axes, out.extents());
     kernel::resample(from.pixels, from.rows, from.columns, {padding, align_corners}, out);
   }
   /// The same, and what slopes_backward needs in `slopes`, of 3 * h * w * C elements. Rows of `out` dense.
   template <ImageSource S, std::floating_point T>
   void sample_with_slopes(const S& image, const Region<T>& region, std::type_identity_t<View<T, 3>> out, T* slopes) const {
-    detail::require_usable(region);
     detail::require_shapes(image, out);
-    const Axes at = axes(image, {out.extent(0), out.extent(1)}, region);
-    const auto from = read(image, at, out.extents());
+    const Extents<2> window{out.extent(0), out.extent(1)};
+    const detail::LevelAxes axes = finest(image, window, lattice(image, region, window));
+    const auto from = read(image, axes, out.extents());
     kernel::resample_with_slopes(from.pixels, from.rows, from.columns, {padding, align_corners}, out,
                                  detail::slopes_in(slopes, out.extents(), false),
-                                 {.rows = at.row_map.scale, .columns = at.column_map.scale});
+                                 {.rows = axes.row_map.scale, .columns = axes.column_map.scale});
   }
   /// d loss / d (s, x, y) without reading the image again.
   template <ImageSource S, std::floating_point T>
-  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image, const Region<T>&,
+  [[nodiscard]] Region<T> slopes_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image, const Region<T>& region,
                                           T* slopes) const {
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
-    return detail::region_gradient<T>(d_out, detail::slopes_in(slopes, d_out.extents(), false),
-                                      unit_half_extents(aspect, image.extent(), window), align_corners);
+    return detail::region_gradient(kernel::resample_backward(d_out, detail::slopes_in(slopes, d_out.extents(), false)),
+                                   lattice(image, region, window), window, region.s);
   }
   /// `sample` for any 2x3 matrix `theta`, row-major, from glimpse to image coordinates, as affine_grid takes it.
   template <ImageSource S, std::floating_point T>
   void sample(const S& image, const std::array<T, 6>& theta, std::type_identity_t<View<T, 3>> out) const {
     detail::require_shapes(image, out);
-    const auto from = read(image, lattice(image, {out.extent(0), out.extent(1)}, theta), out.extents());
+    const auto from = read(image, affine_lattice(image, {out.extent(0), out.extent(1)}, theta), out.extents());
     kernel::resample_affine(from.pixels, from.lattice, {padding, align_corners}, out);
   }
 
@@ -78,14 +87,15 @@ struct Bilinear {
   template <ImageSource S, std::floating_point T>
   [[nodiscard]] Region<T> sample_backward(std::type_identity_t<View<const T, 3>> d_out, const S& image,
                                           const Region<T>& region) const {
-    detail::require_usable(region);
     detail::require_shapes(image, d_out);
-    const Axes at = axes(image, {d_out.extent(0), d_out.extent(1)}, region);
-    const auto from = read(image, at, d_out.extents());
-    const kernel::ResampleGradient gradient =
-        kernel::resample_backward(d_out, from.pixels, from.rows, from.columns, {padding, align_corners});
-    return {static_cast<T>(at.unit[0] * at.column_map.half(gradient.columns) + at.unit[1] * at.row_map.half(gradient.rows)),
-            static_cast<T>(at.column_map.centre(gradient.columns)), static_cast<T>(at.row_map.centre(gradient.rows))};
+    const Extents<2> window{d_out.extent(0), d_out.extent(1)};
+    const Lattice at = lattice(image, region, window);
+    const detail::LevelAxes axes = finest(image, window, at);
+    const auto from = read(image, axes, d_out.extents());
+    kernel::ResampleGradient sum;
+    detail::add_gradient(sum, kernel::resample_backward(d_out, from.pixels, from.rows, from.columns, {padding, align_corners}),
+                         axes.row_map.scale, axes.column_map.scale, 0);
+    return detail::region_gradient(sum, at, window, region.s);
   }
   /// d loss / d theta.
   template <ImageSource S, std::floating_point T>
@@ -93,15 +103,15 @@ struct Bilinear {
                                                  const std::array<T, 6>& theta) const {
     detail::require_shapes(image, d_out);
     const Extents<2> window{d_out.extent(0), d_out.extent(1)};
-    const auto from = read(image, lattice(image, window, theta), d_out.extents());
+    const auto from = read(image, affine_lattice(image, window, theta), d_out.extents());
     const kernel::SampleAffine g = kernel::resample_affine_backward(d_out, from.pixels, from.lattice, {padding, align_corners});
-    const auto [rows, columns] = maps(image, window);
-    const auto chain = [&rows = rows, &columns = columns](double scale, double j, double i, double one) {
-      return std::array<double, 3>{scale * (columns.step * j + columns.first * one), scale * (rows.step * i + rows.first * one),
-                                   scale * one};
+    const Grid grid(image, window, align_corners);
+    const auto chain = [&](double scale, double j, double i, double one) {
+      return std::array<double, 3>{scale * grid.step_x * (j - grid.columns.middle * one),
+                                   scale * grid.step_y * (i - grid.rows.middle * one), scale * one};
     };
-    const std::array<double, 3> x = chain(columns.scale, g[0], g[1], g[2]);
-    const std::array<double, 3> y = chain(rows.scale, g[3], g[4], g[5]);
+    const std::array<double, 3> x = chain(grid.columns.scale, g[0], g[1], g[2]);
+    const std::array<double, 3> y = chain(grid.rows.scale, g[3], g[4], g[5]);
     return {static_cast<T>(x[0]), static_cast<T>(x[1]), static_cast<T>(x[2]),
             static_cast<T>(y[0]), static_cast<T>(y[1]), static_cast<T>(y[2])};
   }
@@ -109,10 +119,10 @@ struct Bilinear {
   /// d loss / d image, added to d_image {H, W, C}, the image being one level of floating-point pixels of full extent.
   template <std::floating_point T>
   void sample_backward_image(std::type_identity_t<View<const T, 3>> d_out, const Region<T>& region, View<T, 3> d_image) const {
-    detail::require_usable(region);
     const PyramidView<T> shape(d_image);
     detail::require_shapes(shape, d_out);
-    const Axes at = axes(shape, {d_out.extent(0), d_out.extent(1)}, region);
+    const Extents<2> window{d_out.extent(0), d_out.extent(1)};
+    const detail::LevelAxes at = finest(shape, window, lattice(shape, region, window));
     kernel::resample_backward_source(d_out, at.rows, at.columns, {padding, align_corners}, d_image);
   }
   template <std::floating_point T>
@@ -120,7 +130,7 @@ struct Bilinear {
                              View<T, 3> d_image) const {
     const PyramidView<T> shape(d_image);
     detail::require_shapes(shape, d_out);
-    kernel::resample_affine_backward_source(d_out, lattice(shape, {d_out.extent(0), d_out.extent(1)}, theta),
+    kernel::resample_affine_backward_source(d_out, affine_lattice(shape, {d_out.extent(0), d_out.extent(1)}, theta),
                                             {padding, align_corners}, d_image);
   }
 
@@ -128,8 +138,7 @@ struct Bilinear {
   /// glimpses are known together.
   template <ImageSource S, std::floating_point T>
   [[nodiscard]] std::array<LevelBox, 2> boxes(const S& image, const Region<T>& region, Extents<2> window) const {
-    detail::require_usable(region);
-    const Axes at = axes(image, window, region);
+    const detail::LevelAxes at = finest(image, window, lattice(image, region, window));
     return {LevelBox{0, detail::reach(at.rows, at.columns, window, image.level_extent(0), padding)}, LevelBox{0, {}}};
   }
 
@@ -167,20 +176,13 @@ struct Bilinear {
   }
 
  private:
-  struct Axes {
-    detail::AxisMap row_map;
-    detail::AxisMap column_map;
-    kernel::SampleAxis rows;
-    kernel::SampleAxis columns;
-    std::array<double, 2> unit;
-  };
-  struct Maps {
-    detail::AxisMap rows;
-    detail::AxisMap columns;
-  };
+  template <ImageSource S>
+  [[nodiscard]] detail::LevelAxes finest(const S& image, Extents<2> window, const Lattice& at) const noexcept {
+    return detail::level_axes(image, 0, window, at, align_corners);
+  }
   /// The pixels of the finest level that a glimpse touches, with its axes in them.
   template <ImageSource S>
-  [[nodiscard]] detail::LevelPixels<PixelOf<S>> read(const S& image, const Axes& at, const Extents<3>& out) const {
+  [[nodiscard]] detail::LevelPixels<PixelOf<S>> read(const S& image, const detail::LevelAxes& at, const Extents<3>& out) const {
     return detail::read_level(image, 0, at.rows, at.columns, {out[0], out[1]}, padding);
   }
   template <kernel::Pixel P>
@@ -208,68 +210,34 @@ struct Bilinear {
       return {part.pixels, lattice};
     }
   }
-  template <ImageSource S>
-  [[nodiscard]] Maps maps(const S& image, Extents<2> window) const noexcept {
-    return {{static_cast<double>(image.extent()[0]) / image.ratios(0)[0], window[0], align_corners},
-            {static_cast<double>(image.extent()[1]) / image.ratios(0)[1], window[1], align_corners}};
-  }
+  /// The samples of a glimpse in its own coordinates, [-1, 1], and the maps of the image's to pixels.
+  struct Grid {
+    detail::AxisMap rows;
+    detail::AxisMap columns;
+    double step_x;
+    double step_y;
+    template <ImageSource S>
+    Grid(const S& image, Extents<2> window, bool align_corners) noexcept
+        : rows(static_cast<double>(image.extent()[0]) / image.ratios(0)[0], window[0], align_corners),
+          columns(static_cast<double>(image.extent()[1]) / image.ratios(0)[1], window[1], align_corners),
+          step_x(detail::sample_step(window[1], align_corners)),
+          step_y(detail::sample_step(window[0], align_corners)) {}
+  };
   template <ImageSource S, class T>
-  [[nodiscard]] Axes axes(const S& image, Extents<2> window, const Region<T>& region) const {
-    const std::array<double, 2> unit = unit_half_extents(aspect, image.extent(), window);
-    const Maps map = maps(image, window);
-    const double s = static_cast<double>(region.s);
-    return {map.rows, map.columns, map.rows.axis(static_cast<double>(region.y), s * unit[1]),
-            map.columns.axis(static_cast<double>(region.x), s * unit[0]), unit};
-  }
-  template <ImageSource S, class T>
-  [[nodiscard]] kernel::SampleAffine lattice(const S& image, Extents<2> window, const std::array<T, 6>& theta) const {
+  [[nodiscard]] kernel::SampleAffine affine_lattice(const S& image, Extents<2> window, const std::array<T, 6>& theta) const {
     for (const T t : theta) require(std::isfinite(t), "glimpse: a matrix of finite numbers expected, ", t, " came");
-    const auto [rows, columns] = maps(image, window);
-    const auto row = [&rows = rows, &columns = columns](const detail::AxisMap& map, T t0, T t1, T t2) {
-      const auto a = static_cast<double>(t0);
-      const auto b = static_cast<double>(t1);
-      return std::array<double, 3>{map.scale * a * columns.step, map.scale * b * rows.step,
-                                   map.scale * (a * columns.first + b * rows.first + static_cast<double>(t2)) + map.shift};
+    const Grid grid(image, window, align_corners);
+    const auto row = [&](const detail::AxisMap& map, T t0, T t1, T t2) {
+      const double a = static_cast<double>(t0) * grid.step_x;
+      const double b = static_cast<double>(t1) * grid.step_y;
+      const double centre = static_cast<double>(t2) - a * grid.columns.middle - b * grid.rows.middle;
+      return std::array<double, 3>{map.scale * a, map.scale * b, map.scale * centre + map.shift};
     };
-    const std::array<double, 3> x = row(columns, theta[0], theta[1], theta[2]);
-    const std::array<double, 3> y = row(rows, theta[3], theta[4], theta[5]);
+    const std::array<double, 3> x = row(grid.columns, theta[0], theta[1], theta[2]);
+    const std::array<double, 3> y = row(grid.rows, theta[3], theta[4], theta[5]);
     return {x[0], x[1], x[2], y[0], y[1], y[2]};
   }
 };
-
-/// The op for any 2x3 matrices: `images` B sources, `thetas` [B, 2, 3] -> glimpses [B, h, w, C]. Records the gradient of the
-/// matrices.
-template <Context C, ImageSource Source>
-[[nodiscard]] VarOf<C> affine_glimpse(C& context, const Bilinear& sampler, std::span<const Source> images, VarOf<C> thetas,
-                                      Extents<2> extent) {
-  using T = typename C::Scalar;
-  const auto batch = static_cast<Index>(images.size());
-  const Shape expected{batch, 2, 3};
-  require(batch >= 1 && thetas.shape == expected, "glimpse: matrices of shape ", expected.to_string(), " expected, ",
-          thetas.shape.to_string(), " came");
-  const Index channels = images[0].channels();
-  VarOf<C> out = context.variable(Shape{batch, extent[0], extent[1], channels});
-  const auto theta = [thetas](Index b) {
-    std::array<T, 6> t{};
-    for (std::size_t k = 0; k < 6; ++k) t[k] = thetas.value[6 * b + static_cast<Index>(k)];
-    return t;
-  };
-  for (Index b = 0; b < batch; ++b) {
-    sampler.sample(images[static_cast<std::size_t>(b)], theta(b), out.template mutable_values<4>()[b]);
-  }
-  if constexpr (C::recording) {
-    if (thetas.gradient != nullptr) {
-      context.record([sampler, images, thetas, theta, out, batch] {
-        for (Index b = 0; b < batch; ++b) {
-          const std::array<T, 6> g =
-              sampler.sample_backward(out.template gradients<4>()[b], images[static_cast<std::size_t>(b)], theta(b));
-          for (std::size_t k = 0; k < 6; ++k) thetas.gradient[6 * b + static_cast<Index>(k)] += g[k];
-        }
-      });
-    }
-  }
-  return out;
-}
 
 }  // namespace glimpse
 }  // namespace fovea::inline FOVEA_ABI

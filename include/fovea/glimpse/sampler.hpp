@@ -11,6 +11,7 @@
 #include <fovea/image/source.hpp>
 #include <fovea/image/view.hpp>
 #include <fovea/kernel/resample.hpp>
+#include <fovea/nn/context.hpp>
 
 #include <algorithm>
 #include <array>
@@ -18,42 +19,97 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <tuple>
 #include <type_traits>
 
 namespace fovea::inline FOVEA_ABI {
 namespace glimpse {
 
+/// Where the samples of a glimpse of h x w lie: (i, j) at (x + (j - (w - 1) / 2) dx, y + (i - (h - 1) / 2) dy), in the
+/// coordinates of a Region. What every sampler makes of a region; a larger window of the same lattice is the same glimpse with
+/// a margin.
+struct Lattice {
+  double x = 0;
+  double y = 0;
+  double dx = 0;
+  double dy = 0;
+};
+
+/// Channels of a sampler's glimpses of an image of `channels`.
+template <class Sampler>
+[[nodiscard]] Index channels(const Sampler& sampler, Index channels) noexcept {
+  if constexpr (requires { sampler.channels(channels); }) {
+    return sampler.channels(channels);
+  } else {
+    return channels;
+  }
+}
+
+/// Which levels a glimpse is read from: (1 - weight) * level + weight * (level + 1).
+struct LevelMix {
+  int level = 0;
+  double weight = 0;
+  double slope = 0;  ///< d weight / d log(spacing); 0 where the spacing is beyond what is stored
+};
+
+/// The levels whose pixels are as large as `spacing` pixels of the full image (on the axis where they are larger).
+template <ImageSource S>
+[[nodiscard]] LevelMix choose_levels(const S& image, double spacing) noexcept {
+  const int last = image.levels() - 1;
+  if (!(spacing > image.ratio(0))) return {0, 0, 0};
+  int level = 0;
+  while (level < last && image.ratio(level + 1) <= spacing) ++level;
+  if (level == last) return {last, 0, 0};
+  const double fine = image.ratio(level);
+  const double whole = std::log(image.ratio(level + 1) / fine);
+  if (!(whole > 0)) return {level, 0, 0};
+  return {level, std::log(spacing / fine) / whole, 1 / whole};
+}
+
 namespace detail {
 
-/// One axis: sample k of `count` of a region at `centre` with half-extent `half` reads at
-/// scale * (centre + half * (first + k * step)) + shift pixels of a source, by affine_grid's rule. `pixels`: what the image is
-/// long in pixels of the source, not necessarily whole.
+/// A sampler whose glimpses have a derivative in the region.
+template <class Sampler, class Source, class T>
+concept Differentiable = requires(const Sampler& sampler, const Source& image, View<const T, 3> d_out, const Region<T>& region,
+                                  T* kept) {
+  sampler.slopes_backward(d_out, image, region, kept);
+};
+
+/// What neighbours of `count` samples of [-1, 1] lie apart, by affine_grid's rule.
+[[nodiscard]] inline double sample_step(Index count, bool align_corners) noexcept {
+  return 2 / static_cast<double>(align_corners && count > 1 ? count - 1 : count);
+}
+
+/// One axis of a lattice in pixels of a source, by affine_grid's rule: coordinate u of the image is pixel scale * u + shift.
+/// `pixels`: what the image is long in pixels of the source, not necessarily whole.
 struct AxisMap {
   double scale, shift;
-  double first, step;
+  double middle;  ///< of the samples
 
-  AxisMap(double pixels, Index count, bool align_corners) noexcept {
-    const auto samples = static_cast<double>(count);
-    if (align_corners) {
-      scale = shift = (pixels - 1) / 2;
-      first = count > 1 ? -1.0 : 0.0;
-      step = count > 1 ? 2 / (samples - 1) : 0.0;
-    } else {
-      scale = pixels / 2;
-      shift = scale - 0.5;
-      first = 1 / samples - 1;
-      step = 2 / samples;
-    }
-  }
-  [[nodiscard]] kernel::SampleAxis axis(double centre, double half) const noexcept {
-    return {scale * (centre + half * first) + shift, scale * half * step};
-  }
-  /// d loss / d centre and d loss / d half from d loss / d axis.
-  [[nodiscard]] double centre(kernel::SampleAxis gradient) const noexcept { return scale * gradient.origin; }
-  [[nodiscard]] double half(kernel::SampleAxis gradient) const noexcept {
-    return scale * (first * gradient.origin + step * gradient.step);
+  AxisMap(double pixels, Index count, bool align_corners) noexcept
+      : scale(align_corners ? (pixels - 1) / 2 : pixels / 2),
+        shift(align_corners ? scale : scale - 0.5),
+        middle(static_cast<double>(count - 1) / 2) {}
+  [[nodiscard]] kernel::SampleAxis axis(double centre, double pitch) const noexcept {
+    return {scale * (centre - middle * pitch) + shift, scale * pitch};
   }
 };
+
+/// The axes of a lattice in one level.
+struct LevelAxes {
+  AxisMap row_map;
+  AxisMap column_map;
+  kernel::SampleAxis rows;
+  kernel::SampleAxis columns;
+};
+template <ImageSource S>
+[[nodiscard]] LevelAxes level_axes(const S& image, int level, Extents<2> window, const Lattice& at,
+                                   bool align_corners) noexcept {
+  const std::array<double, 2> ratios = image.ratios(level);
+  const AxisMap rows(static_cast<double>(image.extent()[0]) / ratios[0], window[0], align_corners);
+  const AxisMap columns(static_cast<double>(image.extent()[1]) / ratios[1], window[1], align_corners);
+  return {rows, columns, rows.axis(at.y, at.dy), columns.axis(at.x, at.dx)};
+}
 
 template <class T>
 [[nodiscard]] bool usable(const Region<T>& region) noexcept {
@@ -71,6 +127,17 @@ template <class T>
 void require_usable(const Region<T>& region, Index sample) {
   require(usable(region), "glimpse: sample ", sample, ": a region of finite numbers with s > 0 expected, s = ", region.s,
           ", x = ", region.x, ", y = ", region.y, " came");
+}
+
+/// The lattice of a region. Throws Error on one that is not usable.
+template <class T>
+[[nodiscard]] Lattice lattice_of(Aspect aspect, bool align_corners, Extents<2> image, Extents<2> window,
+                                 const Region<T>& region) {
+  require_usable(region);
+  const std::array<double, 2> unit = unit_half_extents(aspect, image, window);
+  const auto s = static_cast<double>(region.s);
+  return {static_cast<double>(region.x), static_cast<double>(region.y), s * unit[0] * sample_step(window[1], align_corners),
+          s * unit[1] * sample_step(window[0], align_corners)};
 }
 
 template <ImageSource S, class T>
@@ -136,59 +203,114 @@ template <class T>
   return {{memory, glimpse}, {memory + size, glimpse}, mixed ? View<T, 3>(memory + 2 * size, glimpse) : View<T, 3>()};
 }
 
-/// d loss / d (s, x, y) from them; `unit`: unit_half_extents.
-template <class T>
-[[nodiscard]] Region<T> region_gradient(View<const T, 3> d_out, const kernel::ResampleSlopes<T>& slopes,
-                                        const std::array<double, 2>& unit, bool align_corners) noexcept {
-  const kernel::ResampleGradient g = kernel::resample_backward(d_out, slopes);
-  AxisMap rows(0, d_out.extent(0), align_corners);
-  AxisMap columns(0, d_out.extent(1), align_corners);
-  rows.scale = columns.scale = 1;
-  return {static_cast<T>(unit[0] * columns.half(g.columns) + unit[1] * rows.half(g.rows) + g.dot),
-          static_cast<T>(g.columns.origin), static_cast<T>(g.rows.origin)};
+/// sum += a read's gradient, its axes from pixels to units of the lattice.
+inline void add_gradient(kernel::ResampleGradient& sum, const kernel::ResampleGradient& g, double row_scale,
+                         double column_scale, double dot_scale) noexcept {
+  sum.rows.origin += row_scale * g.rows.origin;
+  sum.rows.step += row_scale * g.rows.step;
+  sum.columns.origin += column_scale * g.columns.origin;
+  sum.columns.step += column_scale * g.columns.step;
+  sum.dot += dot_scale * g.dot;
 }
 
-/// The op of every sampler: regions [B, 3] (s, x, y) of B images to glimpses [B, h, w, C]; records the backward.
-template <Context C, ImageSource Source, class Sampler>
-VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> images, VarOf<C> regions, Extents<2> extent) {
+/// d loss / d (s, x, y) from the gradient in units of the lattice, whose pitch is proportional to s; `dot` is what s does
+/// besides.
+template <class T>
+[[nodiscard]] Region<T> region_gradient(const kernel::ResampleGradient& g, const Lattice& at, Extents<2> window, T s) noexcept {
+  const auto spread = [](kernel::SampleAxis axis, Index count) {
+    return axis.step - static_cast<double>(count - 1) / 2 * axis.origin;
+  };
+  const double zoom = at.dx * spread(g.columns, window[1]) + at.dy * spread(g.rows, window[0]);
+  return {static_cast<T>(zoom / static_cast<double>(s) + g.dot), static_cast<T>(g.columns.origin),
+          static_cast<T>(g.rows.origin)};
+}
+
+/// A glimpse's place: K numbers.
+template <class T, std::size_t K>
+using Place = std::array<T, K>;
+template <class T, std::size_t K>
+[[nodiscard]] Region<T> region_of(const Place<T, K>& place) noexcept {
+  static_assert(K >= 3);
+  return {place[0], place[1], place[2]};
+}
+
+/// What the ops share: reads each of B images at its K numbers of `places` [B, K] into a glimpse of `extent` x `channels`.
+/// read(image, b, place, out, kept): `kept` has `keep` elements for the backward call, and is null where none is wanted.
+/// back(d_out, image, place, kept) -> Place: the gradient. Records it, where `places` wants one.
+template <std::size_t K, Context C, ImageSource Source, class Read, class Back>
+VarOf<C> read_op(C& context, std::span<const Source> images, VarOf<C> places, Extents<2> extent, Index channels, Index keep,
+                 Read read, Back back) {
   using T = typename C::Scalar;
+  const auto batch = static_cast<Index>(images.size());
+  const Index stored = images[0].channels();
+  const VarOf<C> out = nn::output(context, Shape{batch, extent[0], extent[1], channels}, places);
+  T* kept = out.gradient ? context.scratch(batch * keep) : nullptr;
+  const auto place = [places](Index b) {
+    Place<T, K> values{};
+    std::copy_n(places.value + b * static_cast<Index>(K), K, values.begin());
+    return values;
+  };
+  for (Index b = 0; b < batch; ++b) {
+    const Source& image = images[static_cast<std::size_t>(b)];
+    require(image.channels() == stored, "glimpse: sample ", b, ": ", stored, " channels expected, the image has ",
+            image.channels());
+    read(image, b, place(b), out.template mutable_values<4>()[b], kept ? kept + b * keep : nullptr);
+  }
+  if (out.gradient) {
+    context.record([=] {
+      for (Index b = 0; b < batch; ++b) {
+        const View<const T, 4> d_out = out.template gradients<4>();
+        const Place<T, K> g = back(d_out[b], images[static_cast<std::size_t>(b)], place(b), kept + b * keep);
+        for (std::size_t k = 0; k < K; ++k) places.gradient[b * static_cast<Index>(K) + static_cast<Index>(k)] += g[k];
+      }
+    });
+  }
+  return out;
+}
+
+/// Elements that a sampler keeps of a glimpse for its backward call.
+template <class Sampler>
+[[nodiscard]] Index kept_elements(const Sampler& sampler, const Extents<3>& glimpse) noexcept {
+  if constexpr (requires { sampler.kept_elements(glimpse); }) {
+    return sampler.kept_elements(glimpse);
+  } else {
+    return kSlopePlanes * product(glimpse);
+  }
+}
+
+template <Context C, ImageSource Source>
+void require_regions(C& /*context*/, std::span<const Source> images, const VarOf<C>& regions) {
   const auto batch = static_cast<Index>(images.size());
   require(batch >= 1, "glimpse: at least one image expected");
   require(regions.shape == Shape{batch, 3}, "glimpse: regions of shape ", Shape{batch, 3}.to_string(), " expected, ",
           regions.shape.to_string(), " came");
-  const Index channels = images[0].channels();
-  VarOf<C> out = context.variable(Shape{batch, extent[0], extent[1], channels});
-  const Index planes = kSlopePlanes * extent[0] * extent[1] * channels;
-  const bool wanted = C::recording && regions.gradient != nullptr;
-  T* slopes = wanted ? context.scratch(batch * planes) : nullptr;
-  for (Index b = 0; b < batch; ++b) {
-    const Region<T> region{regions.value[3 * b], regions.value[3 * b + 1], regions.value[3 * b + 2]};
-    const Source& image = images[static_cast<std::size_t>(b)];
-    require_usable(region, b);
-    require(image.channels() == channels, "glimpse: sample ", b, ": ", channels, " channels expected, the image has ",
-            image.channels());
-    if (wanted) {
-      sampler.sample_with_slopes(image, region, out.template mutable_values<4>()[b], slopes + b * planes);
-    } else {
-      sampler.sample(image, region, out.template mutable_values<4>()[b]);
+}
+
+/// The op of every sampler: regions [B, 3] (s, x, y) of B images to glimpses [B, h, w, C]; records the backward, where the
+/// sampler has one.
+template <Context C, ImageSource Source, class Sampler>
+VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> images, VarOf<C> regions, Extents<2> extent) {
+  using T = typename C::Scalar;
+  require_regions(context, images, regions);
+  const Index channels = glimpse::channels(sampler, images[0].channels());
+  const auto read = [sampler](const Source& image, Index b, const Place<T, 3>& place, View<T, 3> out, T* kept) {
+    require_usable(region_of(place), b);
+    if constexpr (Differentiable<Sampler, Source, T>) {
+      if (kept != nullptr) return sampler.sample_with_slopes(image, region_of(place), out, kept);
     }
+    sampler.sample(image, region_of(place), out);
+  };
+  if constexpr (Differentiable<Sampler, Source, T>) {
+    return read_op<3>(context, images, regions, extent, channels,
+                      kept_elements(sampler, Extents<3>{extent[0], extent[1], channels}), read,
+                      [sampler](View<const T, 3> d_out, const Source& image, const Place<T, 3>& place, T* kept) {
+                        const Region<T> g = sampler.slopes_backward(d_out, image, region_of(place), kept);
+                        return Place<T, 3>{g.s, g.x, g.y};
+                      });
+  } else {
+    return read_op<3>(context, images, nn::detach(regions), extent, channels, 0, read,
+                      [](View<const T, 3>, const Source&, const Place<T, 3>&, T*) { return Place<T, 3>{}; });
   }
-  if constexpr (C::recording) {
-    if (wanted) {
-      context.record([=] {
-        for (Index b = 0; b < batch; ++b) {
-          const Region<T> region{regions.value[3 * b], regions.value[3 * b + 1], regions.value[3 * b + 2]};
-          const View<const T, 4> d_out = out.template gradients<4>();
-          const Region<T> gradient =
-              sampler.slopes_backward(d_out[b], images[static_cast<std::size_t>(b)], region, slopes + b * planes);
-          regions.gradient[3 * b] += gradient.s;
-          regions.gradient[3 * b + 1] += gradient.x;
-          regions.gradient[3 * b + 2] += gradient.y;
-        }
-      });
-    }
-  }
-  return out;
 }
 
 /// Images that are Vars, [H, W, C] for all regions or [B, H, W, C], with their regions [B, 3]: a handle to copy into closures.
@@ -245,15 +367,15 @@ class VarImages {
 template <class Sampler, ImageSource S, class T>
 void prepare(const Sampler& sampler, const S& image, std::span<const Region<T>> regions, Extents<2> window) {
   if constexpr (!ImageInMemory<S>) {
-    std::array<LevelBox, 64> boxes{};
+    constexpr std::size_t each = std::tuple_size_v<decltype(sampler.boxes(image, regions[0], window))>;
+    std::array<LevelBox, 32 * each> boxes{};
     while (!regions.empty()) {
-      const std::size_t count = std::min(regions.size(), boxes.size() / 2);
+      const std::size_t count = std::min(regions.size(), boxes.size() / each);
       for (std::size_t i = 0; i < count; ++i) {
-        const std::array<LevelBox, 2> levels = sampler.boxes(image, regions[i], window);
-        boxes[2 * i] = levels[0];
-        boxes[2 * i + 1] = levels[1];
+        const auto levels = sampler.boxes(image, regions[i], window);
+        std::copy(levels.begin(), levels.end(), boxes.begin() + static_cast<std::ptrdiff_t>(i * each));
       }
-      fovea::prepare(image, std::span<const LevelBox>(boxes).first(2 * count));
+      fovea::prepare(image, std::span<const LevelBox>(boxes).first(each * count));
       regions = regions.subspan(count);
     }
   }

@@ -2,11 +2,10 @@
 /// \file
 /// Diagonal Gaussians: reparameterised sample, Kullback-Leibler divergence and log-density, with their derivatives.
 ///
-/// Cost: an element takes one exponential of the standard library for a sample (6 to 8 ns) or a density (4 to 9), two for a KL
-/// (14 to 30, of which expm1 has most); backward 9, 13 and 21 to 36 (float, by the spread of the arguments, at about 3 GHz;
-/// bench/kernel_elementwise.cpp, bench/sample.cpp). Three numbers read for a sample, four for a KL: bound by the exponentials,
-/// far from memory. 32 samples of three latents take 8 us for all of it, forward and backward, and a training step of the
-/// default saccader with its four looks 17 ms: so these are plain loops.
+/// Cost: samples and densities take one exponential an element, in SIMD; a KL takes two of the standard library (14 to 30 ns,
+/// of which expm1 has most; backward 21 to 36: float, at about 3 GHz, bench/sample.cpp). Three numbers read for a sample, four
+/// for a KL: bound by the exponentials, far from memory. The KL of a saccade's three latents is nothing beside its networks: so
+/// that is a plain loop.
 ///
 /// Accuracy, float against double, deviations from 0.02 to 3: samples within 1e-7 of the largest, a KL within 1e-6 of itself,
 /// densities and gradients likewise. Differences of logarithms are kept as such: q = p gives exactly 0, and no scale from 1e-6
@@ -19,30 +18,43 @@
 
 #include <fovea/core/config.hpp>
 #include <fovea/core/view.hpp>
+#include <fovea/kernel/simd.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <numbers>
 
 namespace fovea::inline FOVEA_ABI {
 namespace kernel {
 
-/// z = m + exp(l) * noise, all [B, D].
+/// z = m + exp(l) * noise, all [B, D], dense.
 template <class T>
 void gaussian_sample(View<const T, 2> mean, View<const T, 2> log_deviation, View<const T, 2> noise, View<T, 2> z) {
-  for (Index b = 0; b < z.extent(0); ++b) {
-    for (Index d = 0; d < z.extent(1); ++d) z(b, d) = mean(b, d) + std::exp(log_deviation(b, d)) * noise(b, d);
-  }
+  FOVEA_ASSERT(mean.is_dense() && log_deviation.is_dense() && noise.is_dense() && z.is_dense());
+  const T* m = mean.data();
+  const T* l = log_deviation.data();
+  const T* e = noise.data();
+  T* out = z.data();
+  simd::for_each_batch<T>(z.size(),
+                          [&](auto at) { at.store(out, simd::fma<T>(simd::exp<T>(at.load(l)), at.load(e), at.load(m))); });
 }
 
-/// d m += d z; d l += d z * exp(l) * noise. An empty gradient view is skipped.
+/// d m += d z; d l += d z * exp(l) * noise. All dense; an empty gradient view is skipped.
 template <class T>
 void gaussian_sample_backward(View<const T, 2> d_z, View<const T, 2> log_deviation, View<const T, 2> noise, View<T, 2> d_mean,
                               View<T, 2> d_log_deviation) {
-  for (Index b = 0; b < d_z.extent(0); ++b) {
-    for (Index d = 0; d < d_z.extent(1); ++d) {
-      if (d_mean.data()) d_mean(b, d) += d_z(b, d);
-      if (d_log_deviation.data()) d_log_deviation(b, d) += d_z(b, d) * std::exp(log_deviation(b, d)) * noise(b, d);
-    }
+  FOVEA_ASSERT(d_z.is_dense() && log_deviation.is_dense() && noise.is_dense());
+  const T* d = d_z.data();
+  const T* l = log_deviation.data();
+  const T* e = noise.data();
+  T* dm = d_mean.data();
+  T* dl = d_log_deviation.data();
+  if (dm) simd::for_each_batch<T>(d_z.size(), [&](auto at) { at.store(dm, at.load(dm) + at.load(d)); });
+  if (dl) {
+    simd::for_each_batch<T>(d_z.size(), [&](auto at) {
+      at.store(dl, simd::fma<T>(at.load(d) * simd::exp<T>(at.load(l)), at.load(e), at.load(dl)));
+    });
   }
 }
 
@@ -82,33 +94,75 @@ void gaussian_kl_backward(View<const T, 1> d_kl, View<const T, 2> mean_q, View<c
   }
 }
 
-/// log N(z; m, exp(2 l)) per row, summed over D.
+namespace detail {
+/// Elements of a small buffer: densities of short rows go through it, so that vectors need not end with them.
+inline constexpr Index kPiece = 256;
+}  // namespace detail
+
+/// log N(z; m, exp(2 l)) per row, summed over D. z, means and log-deviations [B, D], dense.
 template <class T>
 void gaussian_log_density(View<const T, 2> z, View<const T, 2> mean, View<const T, 2> log_deviation, View<T, 1> out) {
-  const T half_log_two_pi = std::log(2 * std::numbers::pi_v<T>) / 2;
-  for (Index b = 0; b < out.extent(0); ++b) {
-    T sum = 0;
-    for (Index d = 0; d < z.extent(1); ++d) {
-      const T u = (z(b, d) - mean(b, d)) * std::exp(-log_deviation(b, d));
-      sum -= u * u / 2 + log_deviation(b, d) + half_log_two_pi;
+  using B = simd::Batch<T>;
+  FOVEA_ASSERT(z.is_dense() && mean.is_dense() && log_deviation.is_dense());
+  const B half_log_two_pi(std::log(2 * std::numbers::pi_v<T>) / 2);
+  for (Index b = 0; b < out.extent(0); ++b) out(b) = 0;
+  Index row = 0;
+  Index column = 0;
+  T sum = 0;
+  for (Index first = 0; first < z.size(); first += detail::kPiece) {
+    const Index count = std::min(detail::kPiece, z.size() - first);
+    const T* x = z.data() + first;
+    const T* m = mean.data() + first;
+    const T* l = log_deviation.data() + first;
+    alignas(kAlignment) T terms[static_cast<std::size_t>(detail::kPiece)];
+    simd::for_each_batch<T>(count, [&](auto at) {
+      const B u = (at.load(x) - at.load(m)) * simd::exp<T>(-at.load(l));
+      at.store(terms, simd::fma<T>(u * B(T(0.5)), u, at.load(l) + half_log_two_pi));
+    });
+    for (Index i = 0; i < count; ++i) {
+      sum -= terms[i];
+      if (++column == z.extent(1)) {
+        out(row++) = sum;
+        sum = 0;
+        column = 0;
+      }
     }
-    out(b) = sum;
   }
 }
 
-/// The derivatives of gaussian_log_density, each added to a gradient view [B, D]; an empty view is skipped.
+/// The derivatives of gaussian_log_density, each added to a gradient view [B, D], dense; an empty view is skipped.
 template <class T>
 void gaussian_log_density_backward(View<const T, 1> d_out, View<const T, 2> z, View<const T, 2> mean,
                                    View<const T, 2> log_deviation, View<T, 2> d_z, View<T, 2> d_mean,
                                    View<T, 2> d_log_deviation) {
-  for (Index b = 0; b < d_out.extent(0); ++b) {
-    for (Index d = 0; d < z.extent(1); ++d) {
-      const T inverse = std::exp(-log_deviation(b, d));
-      const T u = (z(b, d) - mean(b, d)) * inverse;
-      if (d_z.data()) d_z(b, d) -= d_out(b) * u * inverse;
-      if (d_mean.data()) d_mean(b, d) += d_out(b) * u * inverse;
-      if (d_log_deviation.data()) d_log_deviation(b, d) += d_out(b) * (u * u - 1);
+  using B = simd::Batch<T>;
+  FOVEA_ASSERT(z.is_dense() && mean.is_dense() && log_deviation.is_dense());
+  Index row = 0;
+  Index column = 0;
+  for (Index first = 0; first < z.size(); first += detail::kPiece) {
+    const Index count = std::min(detail::kPiece, z.size() - first);
+    alignas(kAlignment) T d[static_cast<std::size_t>(detail::kPiece)];  // of the row of each element
+    for (Index i = 0; i < count; ++i) {
+      d[i] = d_out(row);
+      if (++column == z.extent(1)) {
+        ++row;
+        column = 0;
+      }
     }
+    const T* x = z.data() + first;
+    const T* m = mean.data() + first;
+    const T* l = log_deviation.data() + first;
+    T* dz = d_z.data() ? d_z.data() + first : nullptr;
+    T* dm = d_mean.data() ? d_mean.data() + first : nullptr;
+    T* dl = d_log_deviation.data() ? d_log_deviation.data() + first : nullptr;
+    simd::for_each_batch<T>(count, [&](auto at) {
+      const B inverse = simd::exp<T>(-at.load(l));
+      const B u = (at.load(x) - at.load(m)) * inverse;
+      const B g = at.load(d);
+      if (dz) at.store(dz, simd::fnma<T>(g * u, inverse, at.load(dz)));
+      if (dm) at.store(dm, simd::fma<T>(g * u, inverse, at.load(dm)));
+      if (dl) at.store(dl, simd::fma<T>(g, simd::fma<T>(u, u, B(T(-1))), at.load(dl)));
+    });
   }
 }
 

@@ -407,7 +407,8 @@ class BasicSaccader {
         prior_(layout_, "prior", o.state, 6, sizes(o)),
         location_features_(layout_, "location_features", 3, o.location_features, sizes(o)),
         decoder_(make_decoder(layout_, o)),
-        glimpse_network_(detail::make_network<GlimpseNetwork>(layout_, "glimpse_network", o.glimpse, o.channels, sizes(o))),
+        glimpse_network_(detail::make_network<GlimpseNetwork>(layout_, "glimpse_network", o.glimpse,
+                                                              glimpse::channels(sampler_, o.channels), sizes(o))),
         cell_(layout_, "cell", o.state + o.location_features + (o.closed_loop ? glimpse_network_.features() : 0), o.state),
         head_(layout_, "head", glimpse_network_.features() + (o.head_sees_state ? o.state : 0), o.classes, sizes(o)) {
     if (perception_.map_features() > 0) {

@@ -39,7 +39,7 @@ template <class Q, class C>
 concept Distribution = Context<C> && requires(C& context, const Q& q, VarOf<C> z, const NoiseKey& key) {
   { q.batch() } -> std::convertible_to<Index>;
   {
-    q.map([](const VarOf<C>& x) { return x; })
+    q.map([](const VarOf<C>& parameter) { return parameter; })
     } -> std::same_as<Q>;
   { Q::pathwise } -> std::convertible_to<bool>;
   { draw(context, q, key) } -> std::same_as<VarOf<C>>;
