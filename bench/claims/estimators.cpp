@@ -206,7 +206,10 @@ std::vector<Row> all_rows() {
   const MovingAverage average{.value = mean_cost(), .started = true};
   std::vector<Row> rows;
   const auto cells = [&](const std::string& name, bool biased, auto make) {
-    rows.push_back(measure<Cells>(name, biased, make));
+    rows.push_back(measure<Cells<false>>(name, biased, make));
+  };
+  const auto rough = [&](const std::string& name, bool biased, auto make) {
+    rows.push_back(measure<Cells<true>>(name, biased, make));
   };
   const auto place = [&](const std::string& name, bool biased, auto make) {
     rows.push_back(measure<Place>(name, biased, make));

@@ -20,6 +20,7 @@
 #include <fovea/glimpse/antialiased.hpp>
 #include <fovea/glimpse/bilinear.hpp>
 #include <fovea/glimpse/finite_difference.hpp>
+#include <fovea/glimpse/gaussian.hpp>
 #include <fovea/glimpse/patch.hpp>
 #include <fovea/glimpse/region.hpp>
 #include <fovea/glimpse/retina.hpp>
