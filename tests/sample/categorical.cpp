@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "support/measured.hpp"
 #include "support/message_of.hpp"
 #include "support/op_registry.hpp"
 #include <fovea/sample/categorical.hpp>
@@ -154,6 +155,10 @@ TEST_CASE("relaxed categorical: derivatives, of draws against the noise map, at 
       return sample::entropy(c, RelaxedCategorical<double>{in[0], 0.7}, sample::MonteCarlo{{.seed = 3}, 2});
     };
   });
+  for (const auto& op : ops.ops()) {
+    Stream stream(2020, 0, 0, Purpose::test);
+    if (op.name == "draw") CHECK(fovea_test::measured("pathwise: Concrete", op.run(stream).worst) <= 1e-6);
+  }
   ops.check_all();
 }
 
@@ -204,6 +209,10 @@ TEST_CASE_TEMPLATE("categorical: log-probabilities, entropy and divergence again
       const auto kl = sample::kl_divergence(c, Categorical<T>{x}, Categorical<T>{y});
       CHECK(std::abs(h.item() - entropy) <= tolerance * entropy + least);
       CHECK(std::abs(kl.item() - divergence) <= std::max(tolerance, 1e-9) * divergence + least);
+      if (divergence > 1e-30L) {
+        fovea_test::measured(sizeof(T) == 4 ? "divergence: categorical float" : "divergence: categorical",
+                             static_cast<double>(std::abs(kl.item() - divergence) / divergence));
+      }
       CHECK(kl.item() >= T(0));
       CHECK(sample::kl_divergence(c, Categorical<T>{x}, Categorical<T>{x}).item() == T(0));
       c.backward(nn::sum(c, nn::add(c, h, kl)));

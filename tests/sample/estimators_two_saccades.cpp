@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Two saccades, the second deciding by what the first saw: estimators nested in one another against the exact gradient by
-// enumeration of all paths, 20 components (the first saccade's logits and a table of the second's), 1e5 draws.
+// enumeration of all paths, 20 components (the first saccade's logits and a table of the second's), 2e5 draws.
 #include "support/measured.hpp"
 #include "support/saccade_problem.hpp"
 #include "support/z_test.hpp"
@@ -22,7 +22,7 @@ using fovea_test::ZTest;
 namespace {
 
 constexpr Index kRows = 400;
-constexpr Index kPasses = 250;
+constexpr Index kPasses = 500;
 
 const SaccadeProblem<double>& problem() {
   static const SaccadeProblem<double> it({2, 2}, 3);
