@@ -156,8 +156,10 @@ TEST_CASE("relaxed categorical: derivatives, of draws against the noise map, at 
     };
   });
   for (const auto& op : ops.ops()) {
-    Stream stream(2020, 0, 0, Purpose::test);
-    if (op.name == "draw") CHECK(fovea_test::measured("pathwise: Concrete", op.run(stream).worst) <= 1e-6);
+    for (std::uint64_t i = 0; op.name == "draw" && i < 8; ++i) {
+      Stream stream(2020, 0, i, Purpose::test);
+      CHECK(fovea_test::measured("pathwise: Concrete", op.run(stream).worst) <= 1e-6);
+    }
   }
   ops.check_all();
 }
