@@ -4,7 +4,7 @@
 /// relaxed draws and of draws without replacement; with their derivatives.
 ///
 /// Cost: log-softmax and a relaxed draw read a row three times from the cache, with one exponential an element in SIMD; the
-/// rest is scalar and in double, a few exponentials or logarithms an element (bench/sample.cpp has the figures).
+/// rest is scalar and in double, a few exponentials or logarithms an element.
 ///
 /// Accuracy: nothing overflows for any finite logits, and a logit may be -infinity (a cell that is never drawn), but not a
 /// whole row. log p keeps its digits where p is near 1: it is -log1p(what the others weigh). A divergence is summed from terms

@@ -4,7 +4,7 @@
 /// reparameterisation.
 ///
 /// Cost: per component and dimension two exponentials for a density, those and two error functions for the derivative of a
-/// draw: 30 and 80 ns (bench/sample.cpp). Everything inside is double whatever T is, and in terms of logarithms of weights:
+/// draw. Everything inside is double whatever T is, and in terms of logarithms of weights:
 /// components that are out of reach round to nothing, not to NaN.
 #pragma once
 

@@ -6,8 +6,8 @@
 /// one row, so an element is a function of the key, its row and its column, whatever the number of rows and wherever vectors
 /// begin and end.
 ///
-/// Cost: ten rounds are 20 products of 16 lanes; an element takes 1.5, 2.2 and 3.1 ns uniform, normal and Gumbel (float,
-/// AVX-512 at about 3 GHz, bench/sample.cpp). A row that is no multiple of
+/// Cost: ten rounds are 20 products of 16 lanes; an element takes 1.4 to 2.2 ns uniform, 2.2 to 3.8 normal and 3.1
+/// to 5.5 Gumbel (float, AVX-512 at about 3 GHz, a busy machine). A row that is no multiple of
 /// 4 wide throws the rest of its last block away.
 ///
 /// Accuracy: uniforms are exactly those of the stream. Gumbel within 2 ULP of the larger of 1 and its size for its uniform;
