@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Answers of whole models: GFLOP/s of their products and percent of the measured peak of a core. Proxies and pyramids are there
 // beforehand; everything else is in the time.
-#include "multiply_adds.hpp"
 #include "peak.hpp"
 #include <fovea/core/random.hpp>
 #include <fovea/image/pyramid.hpp>
 #include <fovea/model/saccader.hpp>
+#include <fovea/nn/counting.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -34,13 +34,19 @@ void inference(benchmark::State& state, const Model& model) {
   looking.bound = false;
   looking.draw = true;  // elsewhere for every image of every call
   looking.deviation = 0.5;
-  bench::run_flops<float>(state, 2 * static_cast<double>(batch) * bench::multiply_adds(model, false), [&] {
-    arena.reset();
-    Inference<float> context(arena, weights.values());
-    ++looking.noise.step;
+  const auto pass = [&](auto& context) {
     const auto path = model.forward(context, context.constant(proxies.data(), {batch, o.proxy[0], o.proxy[1], o.channels}),
                                     std::span<const Pyramid<std::uint8_t>>(images), looking);
     benchmark::DoNotOptimize(path.logits().value[0]);
+  };
+  Inference<float> context(arena, weights.values());
+  nn::Counting counting(context);
+  pass(counting);
+  bench::run_flops<float>(state, 2 * static_cast<double>(counting.multiply_adds()), [&] {
+    arena.reset();
+    Inference<float> again(arena, weights.values());
+    ++looking.noise.step;
+    pass(again);
   });
 }
 

@@ -37,6 +37,7 @@ template <Context C>
   detail::require_shape("key_scores", "a key", key, {e[0], e[2]});
   const VarOf<C> scores = output(context, {e[0], e[1]}, features, key);
   kernel::key_scores<T>({features.value, e}, key.template values<2>(), scores.template mutable_values<2>());
+  count(context, e[0] * e[1] * e[2]);
   if (scores.gradient) {
     context.record([=] {
       kernel::key_scores_backward<T>(scores.template gradients<2>(), {features.value, e}, key.template values<2>(),
@@ -63,6 +64,7 @@ template <Context C>
   detail::require_shape("attention_pool", "an attention", attention, {e[0], e[1]});
   const VarOf<C> y = output(context, {e[0], e[2]}, attention, features);
   kernel::attention_pool<T>(attention.template values<2>(), {features.value, e}, y.template mutable_values<2>());
+  count(context, e[0] * e[1] * e[2]);
   if (y.gradient) {
     context.record([=] {
       kernel::attention_pool_backward<T>(y.template gradients<2>(), attention.template values<2>(), {features.value, e},

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What every op shares: its output, and the views of gradients that may be absent.
+/// What every op shares: its output, the views of gradients that may be absent, and what it tells of its cost.
 #pragma once
 
+#include <fovea/core/arena.hpp>
 #include <fovea/core/config.hpp>
 #include <fovea/core/error.hpp>
+#include <fovea/core/parameters.hpp>
 #include <fovea/core/tape.hpp>
 #include <fovea/core/view.hpp>
 
 #include <cstddef>
+#include <utility>
 
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
@@ -39,7 +42,53 @@ template <class T>
   return {x.value, nullptr, x.shape};
 }
 
+/// A context that wants to hear what a pass costs (nn::Counting).
+template <class C>
+concept CountingContext = Context<C> && requires(C& context, Index multiply_adds) {
+  context.count(multiply_adds);
+};
+
+/// Tells a context that counts of so many multiply-adds; no other hears of them, nor pays for them.
+template <Context C>
+constexpr void count([[maybe_unused]] C& context, [[maybe_unused]] Index multiply_adds) {
+  if constexpr (CountingContext<C>) context.count(multiply_adds);
+}
+
 namespace detail {
+
+/// A context that is another one: what those derive from that change something about it (nn::Frozen, nn::Counting).
+template <Context C>
+class Within {
+ public:
+  using Scalar = typename C::Scalar;
+  static constexpr bool recording = C::recording;
+
+  explicit Within(C& context) noexcept : context_(&context) {}
+
+  [[nodiscard]] Var<Scalar> variable(const Shape& shape) { return context_->variable(shape); }
+  [[nodiscard]] Var<Scalar> constant(const Shape& shape) { return context_->constant(shape); }
+  [[nodiscard]] Var<Scalar> constant(const Scalar* data, const Shape& shape) const noexcept {
+    return context_->constant(data, shape);
+  }
+  [[nodiscard]] Var<Scalar> parameter(const Parameter& p) const noexcept { return context_->parameter(p); }
+  template <class Function>
+  void record(Function&& backward) const {
+    context_->record(std::forward<Function>(backward));
+  }
+  template <class U = Scalar>
+  [[nodiscard]] U* scratch(Index count) {
+    return context_->template scratch<U>(count);
+  }
+  template <class Body>
+  auto scope(Body&& body) {
+    return context_->scope(std::forward<Body>(body));
+  }
+  [[nodiscard]] Arena& arena() const noexcept { return context_->arena(); }
+  void count(Index multiply_adds) requires CountingContext<C> { context_->count(multiply_adds); }
+
+ protected:
+  C* context_;
+};
 
 template <class T>
 void require_rank(const char* op, const Var<T>& x, std::size_t rank) {

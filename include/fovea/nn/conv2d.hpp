@@ -39,6 +39,7 @@ template <Context C>
     kernel::conv2d<T>({x.value, from}, {w.value, weights}, b.value ? b.values() : View<const T, 1>(), options, {y.value, to},
                       {context.scratch(size), {size}});
   }
+  count(context, to[0] * to[1] * to[2] * w.size());
   if (y.gradient) {
     context.record([=, arena = &context.arena()] {
       const View<const T, 4> d_y(y.gradient, to);

@@ -66,6 +66,7 @@ template <Context C>
   const Extents<2> to{rows[0], outputs};
   if (biased) kernel::broadcast_rows<T>(b.values(), {y.value, to});
   detail::gemm<T>(context.arena(), {x.value, rows}, w.template values<2>(), {y.value, to}, biased ? T(1) : T(0));
+  count(context, rows[0] * inputs * outputs);
   if (y.gradient) {
     context.record([=, arena = &context.arena()] {
       const View<const T, 2> d_y(y.gradient, to);

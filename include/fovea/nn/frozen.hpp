@@ -8,8 +8,6 @@
 #include <fovea/core/tape.hpp>
 #include <fovea/nn/context.hpp>
 
-#include <utility>
-
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
@@ -18,35 +16,13 @@ namespace nn {
 ///     nn::Frozen still(context);
 ///     const auto judged = critic(still, y);  // a gradient to y, none to the critic's weights
 template <Context C>
-class Frozen {
+class Frozen : public detail::Within<C> {
  public:
-  using Scalar = typename C::Scalar;
-  static constexpr bool recording = C::recording;
+  using typename detail::Within<C>::Scalar;
 
-  explicit Frozen(C& context) noexcept : context_(&context) {}
+  explicit Frozen(C& context) noexcept : detail::Within<C>(context) {}
 
-  [[nodiscard]] Var<Scalar> variable(const Shape& shape) { return context_->variable(shape); }
-  [[nodiscard]] Var<Scalar> constant(const Shape& shape) { return context_->constant(shape); }
-  [[nodiscard]] Var<Scalar> constant(const Scalar* data, const Shape& shape) const noexcept {
-    return context_->constant(data, shape);
-  }
-  [[nodiscard]] Var<Scalar> parameter(const Parameter& p) const noexcept { return detach(context_->parameter(p)); }
-  template <class Function>
-  void record(Function&& backward) const {
-    context_->record(std::forward<Function>(backward));
-  }
-  template <class U = Scalar>
-  [[nodiscard]] U* scratch(Index count) {
-    return context_->template scratch<U>(count);
-  }
-  template <class Body>
-  auto scope(Body&& body) {
-    return context_->scope(std::forward<Body>(body));
-  }
-  [[nodiscard]] Arena& arena() const noexcept { return context_->arena(); }
-
- private:
-  C* context_;
+  [[nodiscard]] Var<Scalar> parameter(const Parameter& p) const noexcept { return detach(this->context_->parameter(p)); }
 };
 
 }  // namespace nn
