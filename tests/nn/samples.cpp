@@ -44,6 +44,11 @@ TEST_CASE("nn: derivatives of the ops on samples") {
     const Extents<2> to{extent(s, 1, 9), extent(s, 1, 9)};
     return [to](auto& context, auto in) { return nn::resize_bilinear(context, in[0], to); };
   });
+  ops.add("resize_bilinear, aligned corners", [](Stream& s, GradientCheck& check) {
+    check.input({extent(s, 1, 3), extent(s, 1, 9), extent(s, 1, 9), channels(s)}, s);
+    const Extents<2> to{extent(s, 1, 9), extent(s, 1, 9)};
+    return [to](auto& context, auto in) { return nn::resize_bilinear(context, in[0], to, true); };
+  });
   ops.check_all();
 }
 
@@ -68,12 +73,14 @@ TEST_CASE("nn: resize_bilinear is the image's") {
   Stream s(2);
   const auto x = context.constant(Shape{2, 10, 7, 3});
   for (Index i = 0; i < x.size(); ++i) x.value[i] = s.uniform(0.0F, 1.0F);
-  const auto y = nn::resize_bilinear(context, x, {6, 13});
-  CHECK(y.shape == Shape{2, 6, 13, 3});
-  for (Index b = 0; b < 2; ++b) {
-    Tensor<float, 3> expected({6, 13, 3});
-    resize_bilinear(x.values<4>()[b], expected.view());
-    CHECK(std::memcmp(expected.data(), y.values<4>()[b].data(), 6 * 13 * 3 * sizeof(float)) == 0);
+  for (const bool align_corners : {false, true}) {
+    const auto y = nn::resize_bilinear(context, x, {6, 13}, align_corners);
+    CHECK(y.shape == Shape{2, 6, 13, 3});
+    for (Index b = 0; b < 2; ++b) {
+      Tensor<float, 3> expected({6, 13, 3});
+      resize_bilinear(x.values<4>()[b], expected.view(), align_corners);
+      CHECK(std::memcmp(expected.data(), y.values<4>()[b].data(), 6 * 13 * 3 * sizeof(float)) == 0);
+    }
   }
   CHECK(nn::resize_bilinear(context, x, {10, 7}).value == x.value);
 }

@@ -174,6 +174,26 @@ template <Context C>
   if (y.gradient) context.record([=] { kernel::axpy<T>(a, y.gradients(), x.gradients()); });
   return y;
 }
+
+/// y = a x, `a` a Var of one element, with gradients to both.
+template <Context C>
+[[nodiscard]] VarOf<C> scale_by(C& context, VarOf<C> a, VarOf<C> x) {
+  using T = typename C::Scalar;
+  detail::require_shape("scale_by", "a factor", a, Shape{1});
+  const VarOf<C> y = output(context, x.shape, a, x);
+  kernel::scale<T>(*a.value, x.values(), y.mutable_values());
+  if (y.gradient) {
+    context.record([=] {
+      if (x.gradient) kernel::axpy<T>(*a.value, y.gradients(), x.gradients());
+      if (!a.gradient) return;
+      double sum = 0;
+      for (Index i = 0; i < x.size(); ++i) sum += static_cast<double>(y.gradient[i]) * static_cast<double>(x.value[i]);
+      *a.gradient += static_cast<T>(sum);
+    });
+  }
+  return y;
+}
+
 /// a * x + y, for a constant a.
 template <Context C>
 [[nodiscard]] VarOf<C> axpy(C& context, typename C::Scalar a, VarOf<C> x, VarOf<C> y) {

@@ -11,17 +11,18 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
-/// x [B, h, w, C] by bilinear interpolation without a filter to [B, extent[0], extent[1], C], as torch's interpolate has it
-/// with align_corners false; x itself where that is its extent. Throws Error on an empty extent.
+/// x [B, h, w, C] by bilinear interpolation without a filter to [B, extent[0], extent[1], C], as torch's interpolate has it; x
+/// itself where that is its extent. Throws Error on an empty extent.
 template <Context C>
-[[nodiscard]] VarOf<C> resize_bilinear(C& context, VarOf<C> x, Extents<2> extent) {
+[[nodiscard]] VarOf<C> resize_bilinear(C& context, VarOf<C> x, Extents<2> extent, bool align_corners = false) {
   using T = typename C::Scalar;
   detail::require_rank("resize_bilinear", x, 4);
   require(x.shape[1] >= 1 && x.shape[2] >= 1 && extent[0] >= 1 && extent[1] >= 1,
           "resize_bilinear: at least one pixel expected, ", x.shape[1], "x", x.shape[2], " to ", extent[0], "x", extent[1],
           " came");
   if (x.shape[1] == extent[0] && x.shape[2] == extent[1]) return x;
-  const auto axis = [](Index from, Index to) -> kernel::SampleAxis {
+  const auto axis = [align_corners](Index from, Index to) -> kernel::SampleAxis {
+    if (align_corners) return {0, to > 1 ? static_cast<double>(from - 1) / static_cast<double>(to - 1) : 0.0};
     const double ratio = static_cast<double>(from) / static_cast<double>(to);
     return {ratio / 2 - 0.5, ratio};
   };
