@@ -7,10 +7,11 @@
 #   vips     fovea/image/vips.hpp       libvips 8.14, by pkg-config    libvips-dev pkg-config
 #   open     fovea/image/open.hpp       all three
 #   opencv   fovea/interop/opencv.hpp   OpenCV's core                  libopencv-core-dev
+#   json     fovea/model/*_json.hpp     nlohmann-json 3.10             nlohmann-json3-dev
 #
 # Part of the installed package too: find_package(fovea COMPONENTS jpeg).
 include_guard(GLOBAL)
-set(fovea_components jpeg tiff vips open opencv)
+set(fovea_components jpeg tiff vips open opencv json)
 
 function(fovea_find_component component)
   if(TARGET fovea::${component})
@@ -45,6 +46,11 @@ function(fovea_find_component component)
         INTERFACE_INCLUDE_DIRECTORIES "${FOVEA_OPENCV_INCLUDE}" INTERFACE_LINK_LIBRARIES "${FOVEA_OPENCV_CORE}")
     endif()
     set(libraries fovea::opencv_core)
+  elseif(component STREQUAL "json")
+    if(NOT TARGET nlohmann_json::nlohmann_json)
+      find_package(nlohmann_json QUIET GLOBAL)
+    endif()
+    set(libraries nlohmann_json::nlohmann_json)
   else()
     return()
   endif()

@@ -17,9 +17,16 @@ namespace model {
 
 /// An answer; its arrays live in the arena given to classify().
 struct Prediction {
-  Index label = 0;
-  std::span<const float> probabilities;             ///< per class, sum 1
+  Index label = 0;                                  ///< the most probable class; of numbers, the greatest
+  std::span<const float> probabilities;             ///< per class, sum 1; for other tasks what Question::answer says
   std::span<const glimpse::Region<float>> regions;  ///< in order of gaze; empty for a model that looks at no regions
+  /// The same answer after each step, [steps, K] in rows; empty for a model that answers once.
+  std::span<const float> after_steps = {};
+  /// Entropy of the posterior that each look was taken from, in nats, one a step; empty where there is none.
+  std::span<const float> uncertainty = {};
+
+  /// Glimpses taken.
+  [[nodiscard]] Index steps() const noexcept { return static_cast<Index>(regions.size()); }
 };
 
 namespace detail {
