@@ -7,6 +7,8 @@
 #include "../support/timing.hpp"
 #include <fovea/data/cluttered_digits.hpp>
 #include <fovea/fovea.hpp>
+#include <fovea/train/calibration.hpp>
+#include <fovea/train/metrics.hpp>
 
 #include <algorithm>
 #include <array>
@@ -40,6 +42,8 @@ constexpr Index kShard = 16;
 /// What the saccader sees where time allows: on two cores about a quarter of the ten minutes.
 constexpr Index kTrainImages = 400'000;
 constexpr Index kSmokeImages = 1'280;
+/// Mean glimpses with early exit, as a share of all steps.
+constexpr double kEarlyShare = 0.4;
 constexpr double kSaccaderRate = 1e-3;
 constexpr double kProxyOnlyRate = 1e-3;
 
@@ -129,10 +133,10 @@ class Experiment {
     results.test_images = options_.test_images;
 
     const Saccader saccader(saccader_options_);
-    const fovea::train::CoarseToFine curriculum;
+    const fovea::train::Curriculum curriculum(saccader_options_);
     const support::Stopwatch watch;
     const Trained seeing = train_saccader("saccader", saccader, kSeconds * options_.minutes, planned_images(),
-                                          [&](double progress) { return curriculum.looking(progress, saccader_options_); });
+                                          [&](double progress) { return curriculum.looking(progress); });
     results.train_seconds = watch.seconds();
     results.train_images = seeing.images;
 
@@ -146,6 +150,7 @@ class Experiment {
     const Trained proxy_only = train_proxy_only(thumbnail, seeing.images);
 
     test(results, saccader, seeing.weights, random.weights, thumbnail, proxy_only.weights);
+    early_exit(results.early_exit, saccader, seeing.weights);
     if (options_.whole_canvas) results.accuracy.whole_canvas = whole_canvas(seeing.images);
     measure_cost(results, saccader, seeing.weights);
     return results;
@@ -220,7 +225,7 @@ class Experiment {
   template <class LookingAt>
   Trained train_saccader(const std::string& title, const Saccader& saccader, double seconds, Index images,
                          LookingAt&& looking_at) {
-    const fovea::train::CoarseToFine curriculum;
+    const fovea::train::Curriculum curriculum(saccader_options_);
     return train(title, saccader.layout(), kSaccaderRate, seconds, images,
                  [&](Tape<float>& tape, const Shard& shard, const fovea::train::ShardTask& task, double progress) {
                    fovea::model::Looking looking = looking_at(progress);
@@ -327,6 +332,89 @@ class Experiment {
       return static_cast<double>(sum) / static_cast<double>(options_.test_images);
     };
     results.accuracy = {fraction(0), fraction(1), fraction(2), fraction(3), kUnset};
+  }
+
+  /// Answers to test images [first, first + count), at their canvases' resolution: each(image of the block, answer, label).
+  template <class Each>
+  void answer(const Saccader& saccader, const Parameters<float>& weights, Index first, Index count,
+              const fovea::model::Looking& looking, Each&& each) {
+    std::vector<Arena> arenas(shards_.size());
+    workers_.run((count + kShard - 1) / kShard, [&](Index block, int worker) {
+      const auto at = static_cast<std::size_t>(worker);
+      const Index begin = block * kShard;
+      const Index size = std::min(kShard, count - begin);
+      shards_[at].fill(test_, magnifier_, static_cast<std::uint64_t>(first + begin), size);
+      arenas[at].reset();
+      const auto answers = saccader.classify(shards_[at].images(), weights, arenas[at], looking);
+      for (Index i = 0; i < size; ++i) {
+        each(begin + i, answers[static_cast<std::size_t>(i)], shards_[at].labels()[static_cast<std::size_t>(i)]);
+      }
+    });
+  }
+
+  /// Sets temperature and threshold on images behind those that are tested, and tests the early exit.
+  void early_exit(EarlyExit& result, const Saccader& saccader, const Parameters<float>& weights) {
+    progress_.begin("early exit");
+    const Index count = options_.smoke ? 100 : 5000;
+    struct Kept {
+      std::vector<float> answers;  ///< of each image, of all steps
+      std::vector<std::int32_t> labels;
+      std::vector<float> last;
+    };
+    const auto keep = [&](Index first) {
+      const auto size = static_cast<std::size_t>(count * saccader_options_.steps * saccader_options_.classes);
+      Kept kept{std::vector<float>(size), std::vector<std::int32_t>(static_cast<std::size_t>(count)),
+                std::vector<float>(static_cast<std::size_t>(count * saccader_options_.classes))};
+      answer(saccader, weights, first, count, {}, [&](Index i, const fovea::model::Prediction& p, std::int32_t label) {
+        std::copy(p.after_steps.begin(), p.after_steps.end(),
+                  kept.answers.begin() + i * static_cast<Index>(p.after_steps.size()));
+        std::copy(p.probabilities.begin(), p.probabilities.end(),
+                  kept.last.begin() + i * static_cast<Index>(p.probabilities.size()));
+        kept.labels[static_cast<std::size_t>(i)] = label;
+      });
+      return kept;
+    };
+    const auto rows = [&](const std::vector<float>& p) {
+      return fovea::View<const float, 2>(p.data(), {count, saccader_options_.classes});
+    };
+
+    const Kept held_out = keep(count);
+    const auto scaling = fovea::train::TemperatureScaling::fit(rows(held_out.last), held_out.labels);
+    fovea::train::ExitCalibration calibration({.rule = fovea::model::ExitRule::confidence, .temperature = scaling.temperature});
+    const auto classes = static_cast<std::size_t>(saccader_options_.classes);
+    const std::size_t size = classes * static_cast<std::size_t>(saccader_options_.steps);
+    for (std::size_t i = 0; i < held_out.labels.size(); ++i) {
+      fovea::model::Prediction p;
+      p.after_steps = {held_out.answers.data() + i * size, size};
+      p.probabilities = p.after_steps.last(classes);
+      calibration.add(p, held_out.labels[i]);
+    }
+
+    Kept test = keep(0);
+    result.temperature = scaling.temperature;
+    result.calibration_error = fovea::train::expected_calibration_error(rows(test.last), test.labels);
+    for (Index i = 0; i < count; ++i) scaling({test.last.data() + i * saccader_options_.classes, classes});
+    result.calibration_error_after = fovea::train::expected_calibration_error(rows(test.last), test.labels);
+    std::vector<Index> right(static_cast<std::size_t>(count));
+    std::vector<Index> right_early(right.size());
+    std::vector<Index> glimpses(right.size());
+    for (std::size_t i = 0; i < right.size(); ++i) {
+      const float* row = test.last.data() + i * classes;
+      right[i] = std::max_element(row, row + classes) - row == test.labels[i] ? 1 : 0;
+    }
+    fovea::model::Looking looking;
+    looking.exit = calibration.with_mean_glimpses(std::max(1.0, kEarlyShare * static_cast<double>(saccader_options_.steps)));
+    answer(saccader, weights, 0, count, looking, [&](Index i, const fovea::model::Prediction& p, std::int32_t label) {
+      right_early[static_cast<std::size_t>(i)] = p.label == label ? 1 : 0;
+      glimpses[static_cast<std::size_t>(i)] = p.steps();
+    });
+    const auto mean = [&](const std::vector<Index>& of) {
+      return static_cast<double>(std::accumulate(of.begin(), of.end(), Index{0})) / static_cast<double>(count);
+    };
+    result.accuracy_of_all = mean(right);
+    result.accuracy = mean(right_early);
+    result.glimpses = mean(glimpses);
+    progress_.end(" ");
   }
 
   [[nodiscard]] support::GazeExample example(const WholeImage& whole, const fovea::model::Prediction& answer) const {

@@ -47,6 +47,16 @@ struct Accuracy {
   double whole_canvas = kUnset;  ///< only where Options::whole_canvas
 };
 
+/// What stopping early comes to, and how honest the probabilities are: set on images held out, measured on others.
+struct EarlyExit {
+  double glimpses = kUnset;                 ///< mean over the images
+  double accuracy = kUnset;                 ///< with them
+  double accuracy_of_all = kUnset;          ///< of the same images with all glimpses
+  double temperature = kUnset;              ///< fitted
+  double calibration_error = kUnset;        ///< expected calibration error with all glimpses, as the network says
+  double calibration_error_after = kUnset;  ///< and after the temperature
+};
+
 /// For one image in memory, on one thread.
 struct Cost {
   double saccader = kUnset;
@@ -55,6 +65,7 @@ struct Cost {
 
 struct Results {
   Accuracy accuracy;
+  EarlyExit early_exit;
   Cost ms_per_image;                           ///< medians
   Cost peak_mib;                               ///< growth of a process's peak, in MiB: support::measure_in_child
   double train_seconds = kUnset;               ///< of the saccader alone, wall clock

@@ -99,6 +99,13 @@ support::Json to_json(const Options& options, const Results& results) {
         {"proxy_only", results.accuracy.proxy_only},
         {"random_glimpses", results.accuracy.random_glimpses},
         {"center_glimpses", results.accuracy.center_glimpses}}},
+      {"early_exit",
+       {{"glimpses", results.early_exit.glimpses},
+        {"accuracy", results.early_exit.accuracy},
+        {"accuracy_of_all", results.early_exit.accuracy_of_all},
+        {"temperature", results.early_exit.temperature},
+        {"calibration_error", results.early_exit.calibration_error},
+        {"calibration_error_after", results.early_exit.calibration_error_after}}},
       {"ms_per_image",
        {{"saccader", results.ms_per_image.saccader}, {"full_resolution", results.ms_per_image.full_resolution}}},
       {"peak_mib", {{"saccader", results.peak_mib.saccader}, {"full_resolution", results.peak_mib.full_resolution}}},
@@ -136,7 +143,13 @@ void print_table(const Options& options, const Results& results) {
   if (options.whole_canvas) row("whole_canvas", percent(accuracy.whole_canvas), "", "");
   row("full_resolution", "", number(ms.full_resolution), number(mib.full_resolution));
   row("  / saccader", "", number(ms.full_resolution / ms.saccader) + " x", number(mib.full_resolution / mib.saccader) + " x");
-  std::printf("\ntrained for %s on %lld images, %d thread%s; times of one image in memory, one thread\n",
+  const EarlyExit& early = results.early_exit;
+  std::printf(
+      "\nearly exit: %.2f glimpses in the mean, %.1f %% right (%.1f %% with all %lld); expected calibration error %.3f, after "
+      "temperature %.2f %.3f\n",
+      early.glimpses, 100 * early.accuracy, 100 * early.accuracy_of_all, static_cast<long long>(options.glimpses),
+      early.calibration_error, early.temperature, early.calibration_error_after);
+  std::printf("trained for %s on %lld images, %d thread%s; times of one image in memory, one thread\n",
               support::detail::clock_time(results.train_seconds).c_str(), static_cast<long long>(results.train_images),
               results.threads, results.threads == 1 ? "" : "s");
 }

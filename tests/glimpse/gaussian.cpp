@@ -238,7 +238,7 @@ TEST_CASE("gaussian filters: what is not one is refused") {
 }
 
 TEST_CASE("gaussian filters: a saccader looks through them") {
-  using Model = model::BasicSaccader<model::ConvMap, model::ConvVector, model::SoftArgmaxPolicy, Gaussian>;
+  using Model = model::BasicSaccader<model::ConvMap, model::ConvVector, model::AttentionPolicy, Gaussian>;
   const model::SaccaderOptions o{
       .classes = 3, .proxy = {8, 8}, .glimpse = {8, 8}, .steps = 2, .state = 8, .location_features = 4};
   const Model saccader(o);

@@ -195,7 +195,9 @@ TEST_CASE("saccader: what contradicts itself is refused with a sentence") {
   refuses([](SaccaderOptions& o) { o.state = 0; });
   refuses([](SaccaderOptions& o) { o.scale = 0; });
   refuses([](SaccaderOptions& o) { o.scale = 1.5; });
-  refuses([](SaccaderOptions& o) { o.deviation = 0; });
+  refuses([](SaccaderOptions& o) { o.deviation = -0.1; });
+  refuses([](SaccaderOptions& o) { o.initial_noise = -1; });
+  refuses([](SaccaderOptions& o) { o.question.class_weights = {1, 1}; });
 
   const Saccader saccader(tiny());
   const Parameters<float> weights(saccader.layout(), 1);

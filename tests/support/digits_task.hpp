@@ -6,7 +6,7 @@
 #include <fovea/image/magnified.hpp>
 #include <fovea/model/saccader.hpp>
 #include <fovea/train/adam.hpp>
-#include <fovea/train/coarse_to_fine.hpp>
+#include <fovea/train/curriculum.hpp>
 #include <fovea/train/trainer.hpp>
 
 #include <cstdint>
@@ -63,7 +63,7 @@ class DigitsTask {
         b.images[at].assign(magnifier_, std::as_const(b.canvas).view(), b.scratch);
         fovea::proxy(b.images[at], b.proxies.view()[i]);
       }
-      fovea::model::Looking looking = curriculum_.looking(progress, model_.options());
+      fovea::model::Looking looking = curriculum_.looking(progress);
       looking.noise = {3, task.step, static_cast<std::uint64_t>(task.first)};
       const auto proxies = tape.constant(b.proxies.data(), fovea::Shape{task.count, 20, 20, 1});
       const auto count = static_cast<std::size_t>(task.count);
@@ -102,7 +102,7 @@ class DigitsTask {
   fovea::Parameters<float> weights_;
   fovea::Workers workers_;
   fovea::train::Trainer<float, fovea::train::Adam<float>> trainer_;
-  fovea::train::CoarseToFine curriculum_;
+  fovea::train::Curriculum curriculum_{model_.options()};
   std::vector<Buffers> buffers_;
 };
 

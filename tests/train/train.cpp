@@ -2,7 +2,7 @@
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
 #include <fovea/train/adam.hpp>
-#include <fovea/train/coarse_to_fine.hpp>
+#include <fovea/train/curriculum.hpp>
 #include <fovea/train/trainer.hpp>
 #include <fovea/train/weight_average.hpp>
 
@@ -153,20 +153,43 @@ TEST_CASE("weight average: the first updates average over what there is, later o
   CHECK_THROWS_AS(train::WeightAverage<double>(weights, 1.0), Error);
 }
 
-TEST_CASE("coarse to fine: wide and noisy at first, the model's own at the end") {
+TEST_CASE("curriculum: large regions, wide and noisy at first, the model's own at the end") {
   model::SaccaderOptions options;
   options.scale = 0.25;
   options.deviation = 0.01;
-  const train::CoarseToFine curriculum{.first_scale = 1, .scale_end = 0.5, .first_deviation = 0.16, .deviation_end = 0.25};
-  CHECK(curriculum.looking(0, options).scale == doctest::Approx(1));
-  CHECK(curriculum.looking(0.25, options).scale == doctest::Approx(0.5));  // half-way of a geometric path
-  CHECK(curriculum.looking(0.5, options).scale == doctest::Approx(0.25));
-  CHECK(curriculum.looking(1, options).scale == doctest::Approx(0.25));
-  CHECK(curriculum.looking(0.125, options).deviation == doctest::Approx(0.04));
-  CHECK(curriculum.looking(0.9, options).deviation == doctest::Approx(0.01));
-  CHECK(curriculum.looking(0.9, options).draw);
+  train::Curriculum curriculum(options);
+  CHECK(curriculum.first_scale == 1);  // glimpses of 32 pixels, a proxy of 20
+  CHECK(curriculum.each_look == 0);
+  CHECK(curriculum.policy_begin == 0);
+  curriculum.scale_end = 0.5;
+  curriculum.first_deviation = 0.16;
+  curriculum.deviation_end = 0.25;
+  CHECK(curriculum.looking(0).scale == doctest::Approx(1));
+  CHECK(curriculum.looking(0.25).scale == doctest::Approx(0.5));  // half-way of a geometric path
+  CHECK(curriculum.looking(0.5).scale == doctest::Approx(0.25));
+  CHECK(curriculum.looking(1).scale == doctest::Approx(0.25));
+  CHECK(curriculum.looking(0.125).deviation == doctest::Approx(0.04));
+  CHECK(curriculum.looking(0.9).deviation == doctest::Approx(0.01));
+  CHECK(curriculum.looking(0.9).draw);
+  CHECK(curriculum.looking(0).policy_learns);
   CHECK(curriculum.loss(0).objective.kl_weight == 0);
   CHECK(curriculum.loss(1).objective.kl_weight == doctest::Approx(curriculum.kl_weight));
   CHECK(curriculum.loss(0).evidence == doctest::Approx(curriculum.evidence));
   CHECK(curriculum.loss(1).evidence == 0);
+  options.glimpse = {10, 16};
+  CHECK(train::Curriculum(options).first_scale == 0.5);  // wider would show less than the proxy does
+}
+
+TEST_CASE("curriculum: small regions, read first, then learn where to look") {
+  model::SaccaderOptions options;
+  options.scale = 0.05;
+  const train::Curriculum curriculum(options);
+  CHECK(curriculum.looking(0).scale == doctest::Approx(0.05));
+  CHECK(curriculum.evidence == 0);
+  CHECK(curriculum.loss(0).each_look == 1);
+  CHECK(curriculum.loss(1).each_look == 0);
+  CHECK(!curriculum.looking(0.1).policy_learns);
+  CHECK(curriculum.looking(0.5).policy_learns);
+  options.gaze = model::Gaze::uniform;
+  CHECK(train::Curriculum(options).first_scale == doctest::Approx(0.05));
 }

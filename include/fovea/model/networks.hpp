@@ -29,18 +29,20 @@ namespace fovea::inline FOVEA_ABI {
 namespace model {
 
 /// A network from pictures [B, h, w, C] to a map of features [B, h', w', F]: what a policy looks at.
-/// Built as N(layout, name, channels); `features()` is F.
+/// Built as N(layout, name, extent, channels), extent = {h, w}; `features()` is F, `map_extent(extent)` is {h', w'}.
 template <class N>
-concept MapNetwork = std::constructible_from<N, ParameterLayout&, std::string_view, Index> &&
-    requires(const N& network, Tape<float>& tape, Var<float> x) {
+concept MapNetwork = std::constructible_from<N, ParameterLayout&, std::string_view, Extents<2>, Index> &&
+    requires(const N& network, Tape<float>& tape, Var<float> x, Extents<2> extent) {
   { network(tape, x) } -> std::same_as<Var<float>>;
   { network.features() } -> std::convertible_to<Index>;
+  { network.map_extent(extent) } -> std::convertible_to<Extents<2>>;
 };
 
 /// Sizes for the networks that can be had in several.
 struct NetworkSizes {
   Index filters = 32;    ///< channels of the first layer, which the others go by
   Index features = 256;  ///< length of the features, and of what is hidden in dense networks
+  Index steps = 4;       ///< looks, for what has a place for each
 };
 
 /// A network from windows [B, h, w, C] to one vector of features [B, F].
@@ -81,23 +83,31 @@ class ConvRelu {
 
 }  // namespace detail
 
-/// Three 3x3 convolutions with ReLU, the second of stride 2: a map at half the proxy's resolution. About 1.4 million
-/// multiply-adds for a 20x20 proxy.
+/// Three 3x3 convolutions with ReLU (16, 32, 32 channels), the second of stride 2, and the first too where the proxy is longer
+/// than 64 pixels: a map at half or a quarter of the proxy's resolution. About 1.4 million multiply-adds for a proxy of 20x20,
+/// 29 million for 180x180.
 class ConvMap {
  public:
-  ConvMap(ParameterLayout& layout, std::string_view name, Index channels) : ConvMap(layout.scope(name), layout, channels) {}
+  ConvMap(ParameterLayout& layout, std::string_view name, Extents<2> extent, Index channels)
+      : ConvMap(layout.scope(name), layout, channels, first_stride(extent)) {}
 
   template <Context C>
   [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> x) const {
     return context.scope([&] { return third_(context, second_(context, first_(context, x))); });
   }
   [[nodiscard]] static constexpr Index features() noexcept { return kFeatures; }
+  [[nodiscard]] static constexpr Extents<2> map_extent(Extents<2> extent) noexcept {
+    const Index stride = first_stride(extent);
+    const auto after = [stride](Index n) { return ((n + stride - 1) / stride + 1) / 2; };
+    return {after(extent[0]), after(extent[1])};
+  }
 
  private:
   static constexpr Index kFeatures = 32;
+  static constexpr Index first_stride(Extents<2> extent) noexcept { return std::max(extent[0], extent[1]) > 64 ? 2 : 1; }
 
-  ConvMap(const ParameterLayout::Scope&, ParameterLayout& layout, Index channels)
-      : first_(layout, "conv1", channels, 16, 1),
+  ConvMap(const ParameterLayout::Scope&, ParameterLayout& layout, Index channels, Index stride)
+      : first_(layout, "conv1", channels, 16, stride),
         second_(layout, "conv2", 16, kFeatures, 2),
         third_(layout, "conv3", kFeatures, kFeatures, 1) {}
 
@@ -182,7 +192,7 @@ class ResidualVector {
   nn::Dense dense_;
 };
 
-/// A network that sees its pictures at another size: the longer side at `side` pixels, bilinear, as published.
+/// A network that sees its pictures at another size: the longer side at `side` pixels, bilinear with aligned corners, as published.
 template <VectorNetwork Network, Index side = 64>
 class Resized {
  public:
@@ -191,7 +201,7 @@ class Resized {
 
   template <Context C>
   [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> x) const {
-    return context.scope([&] { return network_(context, nn::resize_bilinear(context, x, extent_)); });
+    return context.scope([&] { return network_(context, nn::resize_bilinear(context, x, extent_, true)); });
   }
   [[nodiscard]] Index features() const noexcept { return network_.features(); }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// What a saccader is made of besides its feature networks, its policy and its sampler, each to be replaced on its own: the
-/// coordinates of z, prior, phi_z, decoder, recurrent cell and head. Two sets of them: DefaultParts, and ReferenceParts, the
-/// published ones (docs/reference.md).
+/// coordinates of z and its distribution, prior, phi_z, decoder, recurrent cell and head. Sets of them: DefaultParts,
+/// ReferenceParts, the published ones, and PublishedParts, the same without what is mended (docs/reference.md). To replace one:
+///
+///     struct MyParts : model::DefaultParts { using Head = model::AttentionHead; };
 ///
 /// Networks are built as N(layout, name, inputs, outputs, sizes) and called as N(context, x): [B, inputs] to [B, outputs].
 #pragma once
@@ -11,9 +13,11 @@
 #include <fovea/core/parameters.hpp>
 #include <fovea/core/tape.hpp>
 #include <fovea/glimpse/region.hpp>
+#include <fovea/model/location.hpp>
 #include <fovea/model/networks.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
+#include <fovea/nn/pointwise.hpp>
 #include <fovea/nn/recurrent.hpp>
 #include <fovea/nn/reshape.hpp>
 
@@ -57,6 +61,30 @@ struct Squashed {
   }
 };
 
+/// The published coordinates: s = 1 / max(|z_0|, 1 / p), (x, y) = -s (z_1, z_2), with p = 2 scale. The derivative in z_0 is 0
+/// for |z_0| < 1 / p, that is nearly always; the centre stays within s of the middle unless |z| is large.
+struct PublishedScale {
+  template <Context C>
+  [[nodiscard]] VarOf<C> operator()(C& context, VarOf<C> z, double scale) const {
+    const double least = 1 / (2 * scale);
+    const VarOf<C> s = nn::pointwise(
+        context,
+        [least](double v) {
+          const double a = std::abs(v);
+          return a <= least ? kernel::Partials<1>{1 / least, {0}} : kernel::Partials<1>{1 / a, {(v > 0 ? -1 : 1) / (a * a)}};
+        },
+        nn::slice(context, z, 0, 1));
+    const auto times_s = [&](Index k) {
+      return nn::scale(context, typename C::Scalar(-1), nn::multiply(context, s, nn::slice(context, z, k, 1)));
+    };
+    return nn::concat(context, {s, times_s(1), times_s(2)});
+  }
+  /// Of a region of at most 2 scale.
+  [[nodiscard]] static std::array<double, 3> inverse(const glimpse::Region<double>& region, double /*scale*/) {
+    return {1 / region.s, -region.x / region.s, -region.y / region.s};
+  }
+};
+
 // -------------------------------------------------------------------------------------------------------------- networks
 
 /// One dense layer.
@@ -79,7 +107,8 @@ struct DenseLayers : DenseNetwork {
 // ----------------------------------------------------------------------------------------------------------------- cells
 
 /// A recurrent cell is built as N(layout, name, inputs, units). `start(context, samples, h)` makes its state from h [B, units],
-/// or from nothing where h is empty; `next(context, x, state)`; `output(context, state)` is what the others see of it.
+/// or from nothing where h is empty; `next(context, x, state)`; `output(context, state)` is what the others see of it;
+/// `map(state, f)` is the state with f applied to each Var of it.
 class Gru {
  public:
   Gru(ParameterLayout& layout, std::string_view name, Index inputs, Index units) : cell_(layout, name, inputs, units) {}
@@ -95,6 +124,10 @@ class Gru {
   template <Context C>
   [[nodiscard]] VarOf<C> output(C& /*context*/, VarOf<C> state) const {
     return state;
+  }
+  template <class T, class F>
+  [[nodiscard]] Var<T> map(const Var<T>& state, F f) const {
+    return f(state);
   }
 
  private:
@@ -126,6 +159,10 @@ class TwoLstms {
     using T = typename C::Scalar;
     return nn::scale(context, T(0.5), nn::add(context, state[0].h, state[1].h));
   }
+  template <class T, class F>
+  [[nodiscard]] State<T> map(const State<T>& state, F f) const {
+    return {{{f(state[0].h), f(state[0].c)}, {f(state[1].h), f(state[1].c)}}};
+  }
 
  private:
   TwoLstms(const ParameterLayout::Scope&, ParameterLayout& layout, Index inputs, Index units)
@@ -137,9 +174,24 @@ class TwoLstms {
 
 // ----------------------------------------------------------------------------------------------------------------- heads
 
-/// A head turns what a step has seen into `evidence`, and the sum of the evidence of the first `steps` steps into `logits`.
-/// Evidence is one number for each class; the logits are its sum.
-class SumHead {
+/// A head aggregates what the steps have seen:
+///
+///     evidence(context, x)                    what each look says: [N, inputs] to [N, E], of any number of looks
+///     add(context, evidence, more, t)         the evidence of the looks before t, and what look t says: [B, E']
+///     logits(context, evidence, steps)        of the first `steps` looks: [B, K]
+///
+/// Built as N(layout, name, inputs, outputs, sizes).
+
+/// What heads that add have in common.
+struct Additive {
+  template <Context C>
+  [[nodiscard]] VarOf<C> add(C& context, VarOf<C> evidence, VarOf<C> more, Index t) const {
+    return t == 0 ? more : nn::add(context, evidence, more);
+  }
+};
+
+/// Evidence is one number for each class; the logits are its sum: each look counts in full.
+class SumHead : public Additive {
  public:
   SumHead(ParameterLayout& layout, std::string_view name, Index inputs, Index classes, const NetworkSizes& /*sizes*/)
       : dense_(layout, name, inputs, classes) {}
@@ -159,7 +211,7 @@ class SumHead {
 
 /// The published head: two dense layers to features and one number more, the mean of the features over the steps, two dense
 /// layers to the classes. The number more was to say when to stop, and is used by nobody; it is there for the weights' sake.
-class MeanHead {
+class MeanHead : public Additive {
  public:
   MeanHead(ParameterLayout& layout, std::string_view name, Index inputs, Index classes, const NetworkSizes& sizes)
       : MeanHead(layout.scope(name), layout, inputs, classes, sizes) {}
@@ -185,10 +237,90 @@ class MeanHead {
   DenseLayers<2> classes_;
 };
 
-// ------------------------------------------------------------------------------------------------------------- the two sets
+/// A few numbers from each look side by side, each look in a place of its own, then a dense layer: the published
+/// --concat-prediction-size. It has places for SaccaderOptions::steps looks; those not taken are 0, and one more is an Error.
+template <Index size = 10>
+class ConcatHead {
+ public:
+  ConcatHead(ParameterLayout& layout, std::string_view name, Index inputs, Index classes, const NetworkSizes& sizes)
+      : ConcatHead(layout.scope(name), layout, inputs, classes, sizes) {}
+
+  template <Context C>
+  [[nodiscard]] VarOf<C> evidence(C& context, VarOf<C> x) const {
+    return nn::relu(context, step_(context, x));
+  }
+  template <Context C>
+  [[nodiscard]] VarOf<C> add(C& context, VarOf<C> evidence, VarOf<C> more, Index t) const {
+    require(t < steps_, "concatenating head: at most ", steps_, " steps expected, one more came");
+    const auto nothing = [&](Index steps) {
+      const VarOf<C> zero = context.constant(Shape{more.shape[0], steps * size});
+      std::fill_n(zero.value, zero.size(), typename C::Scalar{});
+      return zero;
+    };
+    const VarOf<C> after = nothing(steps_ - 1 - t);
+    if (t == 0) return nn::concat(context, {more, after});
+    return nn::concat(context, {nn::slice(context, evidence, 0, t * size), more, after});
+  }
+  template <Context C>
+  [[nodiscard]] VarOf<C> logits(C& context, VarOf<C> evidence, Index /*steps*/) const {
+    return classes_(context, evidence);
+  }
+
+ private:
+  ConcatHead(const ParameterLayout::Scope&, ParameterLayout& layout, Index inputs, Index classes, const NetworkSizes& sizes)
+      : steps_(sizes.steps), step_(layout, "step", inputs, size), classes_(layout, "classes", sizes.steps * size, classes) {}
+
+  Index steps_;
+  nn::Dense step_;
+  nn::Dense classes_;
+};
+
+/// Attention over the looks: each look gives features and a weight, the logits are a dense layer of the weighted mean. So a
+/// look that found nothing can count for nothing. M. Ilse, J. Tomczak, M. Welling, "Attention-based deep multiple instance
+/// learning", ICML 2018, the weights exp(a) with |a| <= 5.
+class AttentionHead : public Additive {
+ public:
+  AttentionHead(ParameterLayout& layout, std::string_view name, Index inputs, Index classes, const NetworkSizes& sizes)
+      : AttentionHead(layout.scope(name), layout, inputs, classes, sizes) {}
+
+  /// [w features, w].
+  template <Context C>
+  [[nodiscard]] VarOf<C> evidence(C& context, VarOf<C> x) const {
+    using T = typename C::Scalar;
+    const VarOf<C> features = nn::relu(context, features_(context, x));
+    const VarOf<C> weight = nn::exp(context, nn::scale(context, T(5), nn::tanh(context, weight_(context, x))));
+    const VarOf<C> each = nn::repeat_samples(context, weight, features.shape[1]).reshape(features.shape);
+    return nn::concat(context, {nn::multiply(context, each, features), weight});
+  }
+  template <Context C>
+  [[nodiscard]] VarOf<C> logits(C& context, VarOf<C> sum, Index /*steps*/) const {
+    const Index size = sum.shape[1] - 1;
+    const VarOf<C> features = nn::slice(context, sum, 0, size);
+    const VarOf<C> total = nn::repeat_samples(context, nn::slice(context, sum, size, 1), size).reshape(features.shape);
+    return classes_(context, nn::pointwise(
+                                 context,
+                                 [](double f, double w) {
+                                   return kernel::Partials<2>{f / w, {1 / w, -f / (w * w)}};
+                                 },
+                                 features, total));
+  }
+
+ private:
+  AttentionHead(const ParameterLayout::Scope&, ParameterLayout& layout, Index inputs, Index classes, const NetworkSizes& sizes)
+      : features_(layout, "features", inputs, sizes.features),
+        weight_(layout, "weight", inputs, 1),
+        classes_(layout, "classes", sizes.features, classes) {}
+
+  nn::Dense features_;
+  nn::Dense weight_;
+  nn::Dense classes_;
+};
+
+// ----------------------------------------------------------------------------------------------------------------- the sets
 
 struct DefaultParts {
-  using Locations = LogScale;
+  using Coordinates = LogScale;
+  using Location = GaussianLocation;  ///< the distribution of z: model/location.hpp
   using Prior = DenseFrom0;
   using LocationNetwork = DensePart;  ///< before a SELU
   using Decoder = DensePart;
@@ -197,12 +329,20 @@ struct DefaultParts {
 };
 
 struct ReferenceParts {
-  using Locations = Squashed;
+  using Coordinates = Squashed;
+  using Location = GaussianLocation;
   using Prior = DenseLayers<2, true>;
   using LocationNetwork = DenseLayers<2>;
   using Decoder = DenseLayers<3>;
   using Cell = TwoLstms;
   using Head = MeanHead;
+};
+
+/// As the published code has it, mistakes included: for comparison, not for use (docs/reference.md).
+struct PublishedParts : ReferenceParts {
+  using Coordinates = PublishedScale;
+  using Location = PublishedGaussian;
+  using Prior = DenseLayers<2>;
 };
 
 }  // namespace model
