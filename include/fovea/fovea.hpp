@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The whole method: models, and all they are made of. The rooms data/ and interop/, and headers that need further libraries,
-/// are included on their own.
+/// The whole method: models, the peers among them, and all they are made of. The rooms data/ and interop/, and headers that
+/// need further libraries, are included on their own.
 #pragma once
 
 #include <fovea/bound/divergence.hpp>
@@ -27,13 +27,33 @@
 #include <fovea/image/magnified.hpp>
 #include <fovea/image/pyramid.hpp>
 #include <fovea/image/resize.hpp>
+#include <fovea/image/salience.hpp>
 #include <fovea/image/source.hpp>
+#include <fovea/image/source_reference.hpp>
+#include <fovea/model/attention_sampling.hpp>
+#include <fovea/model/early_exit.hpp>
 #include <fovea/model/full_resolution.hpp>
+#include <fovea/model/heat_map.hpp>
+#include <fovea/model/iterative_patch_selection.hpp>
+#include <fovea/model/location.hpp>
+#include <fovea/model/model.hpp>
+#include <fovea/model/networks.hpp>
+#include <fovea/model/parts.hpp>
+#include <fovea/model/patch_selection.hpp>
+#include <fovea/model/policy.hpp>
+#include <fovea/model/prediction.hpp>
 #include <fovea/model/proxy_only.hpp>
+#include <fovea/model/ram.hpp>
 #include <fovea/model/saccader.hpp>
+#include <fovea/model/scan_path.hpp>
+#include <fovea/model/task.hpp>
+#include <fovea/nn/counting.hpp>
 #include <fovea/sample/sample.hpp>
 #include <fovea/train/adam.hpp>
-#include <fovea/train/coarse_to_fine.hpp>
+#include <fovea/train/calibration.hpp>
+#include <fovea/train/curriculum.hpp>
+#include <fovea/train/metrics.hpp>
+#include <fovea/train/peak_memory.hpp>
 #include <fovea/train/trainer.hpp>
 #include <fovea/train/weight_average.hpp>
 #include <fovea/version.hpp>
