@@ -56,8 +56,8 @@ struct ParityOptions {
 /// What a comparison found.
 struct Parity {
   /// The largest relative error of a vector: its largest |fovea - twin| over the largest |twin| of the same vector. A vector is
-  /// one quantity of all pictures at all steps: mean and spread of posterior and prior, z, region, glimpse, evidence, logits, KL,
-  /// the proxy's log-likelihood; and the published loss of all pictures.
+  /// one quantity of all pictures at all steps: mean and spread of posterior and prior, z, region, glimpse, evidence, logits,
+  /// KL, the proxy's log-likelihood; and the published loss of all pictures.
   double worst = 0;
   std::string where;                                          ///< the vector it was found in
   std::vector<std::vector<PublishedNetwork::Step>> pictures;  ///< what the twin gave, of each picture

@@ -192,7 +192,8 @@ class ResidualVector {
   nn::Dense dense_;
 };
 
-/// A network that sees its pictures at another size: the longer side at `side` pixels, bilinear with aligned corners, as published.
+/// A network that sees its pictures at another size: the longer side at `side` pixels, bilinear with aligned corners, as
+/// published.
 template <VectorNetwork Network, Index side = 64>
 class Resized {
  public:
