@@ -122,7 +122,7 @@ class BasicSaccader {
   [[nodiscard]] static ReferenceSaccader<S> reference(const ReferenceOptions& options = {}, const S& sampler = {}) {
     return ReferenceSaccader<S>(options.options(), sampler);
   }
-  /// The published code to the letter, for comparison: a scale that is never learned, one number for log-variance and
+  /// As the published code answers, for comparison: a scale that is never learned, one number for log-variance and
   /// deviation, bilinear reads without a filter. Its objective is bound::Product{1 / T, kl_reg / T}.
   [[nodiscard]] static PublishedSaccader published(const ReferenceOptions& options = {}) {
     return PublishedSaccader(options.options(), glimpse::Bilinear{.align_corners = true});
@@ -573,7 +573,7 @@ class BasicSaccader {
     }
   }
 
-  /// log p(proxy | z_t, h_{t-1}) [B], of phi_z(z_t) and h_{t-1}; samples may be several times over.
+  /// The logits of p(proxy | z_t, h_{t-1}) [B, pixels], of phi_z(z_t) and h_{t-1}; samples may be several times over.
   template <Context C>
   [[nodiscard]] VarOf<C> decoded(C& context, VarOf<C> located, VarOf<C> states) const {
     return (*decoder_)(context, nn::concat(context, {located, states}));
