@@ -4,13 +4,14 @@
 // smoke-test: --help
 #include "support/peak_memory.hpp"
 #include "support/png.hpp"
-#include "support/progress.hpp"
 #include "support/timing.hpp"
 #include <fovea/core/error.hpp>
+#include <fovea/core/format.hpp>
 #include <fovea/core/view.hpp>
 #include <fovea/glimpse/antialiased.hpp>
 #include <fovea/glimpse/region.hpp>
 #include <fovea/image/open.hpp>
+#include <fovea/train/progress.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -118,7 +119,7 @@ void tell(const Options& options, const support::Measured& measured) {
   const Facts& is = measured.values;
   const auto share = [](double part, double whole) -> std::string {
     if (!(whole > 0)) return "";
-    return ", " + support::detail::format("%.2f", 100 * part / whole) + " % of all there are";
+    return ", " + fovea::format("%.2f", 100 * part / whole) + " % of all there are";
   };
   std::printf("%s: %.0f x %.0f pixels of %.0f channel%s\n", options.image.c_str(), is[width], is[height], is[channels],
               is[channels] > 1 ? "s" : "");

@@ -4,13 +4,14 @@
 // needs: CLI11 open
 // smoke-test: --help
 #include "support/peak_memory.hpp"
-#include "support/progress.hpp"
 #include "support/timing.hpp"
 #include <fovea/core/error.hpp>
+#include <fovea/core/format.hpp>
 #include <fovea/core/view.hpp>
 #include <fovea/image/decoder.hpp>
 #include <fovea/image/open.hpp>
 #include <fovea/image/tiff_pyramid_writer.hpp>
+#include <fovea/train/progress.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -41,15 +42,14 @@ void convert(const Options& options) {
   tiff.orientation = info.orientation;
   fovea::TiffPyramidWriter<P> writer(options.output, extent, info.channels, tiff);
 
-  support::Progress progress;
-  progress.begin(support::detail::format("%td x %td", extent[1], extent[0]));
+  fovea::train::Progress progress;
+  progress.begin(fovea::format("%td x %td", extent[1], extent[0]));
   picture->scan(0, [&](fovea::Index row, const P* pixels) {
     writer.add_row(pixels);
     progress.update({.fraction = static_cast<double>(row + 1) / static_cast<double>(extent[0])});
   });
   writer.finish();
-  progress.end(
-      support::detail::format("%.1f million pixels/s", 1e-6 * static_cast<double>(fovea::product(extent)) / watch.seconds()));
+  progress.end(fovea::format("%.1f million pixels/s", 1e-6 * static_cast<double>(fovea::product(extent)) / watch.seconds()));
 
   std::printf("%s: %td x %td pixels of %td channel%s, %.2f MB from %.2f MB, %.1f MiB of memory at its peak\n",
               options.output.c_str(), extent[1], extent[0], info.channels, info.channels > 1 ? "s" : "",

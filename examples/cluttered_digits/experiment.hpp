@@ -5,9 +5,9 @@
 #pragma once
 
 #include "../support/gaze_sheet.hpp"
-#include "../support/progress.hpp"
 #include <fovea/core/view.hpp>
 #include <fovea/data/idx.hpp>
+#include <fovea/train/progress.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -76,4 +76,4 @@ struct Results {
 };
 
 /// Trains and tests everything. Progress goes to `progress`, a stage for each model. Throws fovea::Error.
-[[nodiscard]] Results run(const Options& options, const Data& data, support::Progress& progress);
+[[nodiscard]] Results run(const Options& options, const Data& data, fovea::train::Progress& progress);

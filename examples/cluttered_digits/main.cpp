@@ -9,11 +9,12 @@
 #include "../support/files.hpp"
 #include "../support/gaze_sheet.hpp"
 #include "../support/png.hpp"
-#include "../support/progress.hpp"
 #include "../support/report.hpp"
 #include "experiment.hpp"
 #include <fovea/core/error.hpp>
+#include <fovea/core/format.hpp>
 #include <fovea/data/idx.hpp>
+#include <fovea/train/progress.hpp>
 #include <fovea/version.hpp>
 
 #include <CLI/CLI.hpp>
@@ -123,12 +124,12 @@ void print_table(const Options& options, const Results& results) {
   const auto& accuracy = results.accuracy;
   const auto& ms = results.ms_per_image;
   const auto& mib = results.peak_mib;
-  const auto percent = [](double fraction) { return support::detail::format("%9.1f %%", 100 * fraction); };
+  const auto percent = [](double fraction) { return fovea::format("%9.1f %%", 100 * fraction); };
   const auto row = [](const char* name, const std::string& a, const std::string& t, const std::string& m) {
     std::printf("%-17s %11s %12s %12s\n", name, a.c_str(), t.c_str(), m.c_str());
   };
   const auto number = [](double value) {
-    return support::detail::format(value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value);
+    return fovea::format(value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value);
   };
   std::printf("\n%lld test images of %lld x %lld pixels; %lld glimpses of %lld x %lld, proxy %lld x %lld\n\n",
               static_cast<long long>(results.test_images), static_cast<long long>(options.image_size),
@@ -150,7 +151,7 @@ void print_table(const Options& options, const Results& results) {
       early.glimpses, 100 * early.accuracy, 100 * early.accuracy_of_all, static_cast<long long>(options.glimpses),
       early.calibration_error, early.temperature, early.calibration_error_after);
   std::printf("trained for %s on %lld images, %d thread%s; times of one image in memory, one thread\n",
-              support::detail::clock_time(results.train_seconds).c_str(), static_cast<long long>(results.train_images),
+              fovea::train::clock_time(results.train_seconds).c_str(), static_cast<long long>(results.train_images),
               results.threads, results.threads == 1 ? "" : "s");
 }
 
@@ -174,8 +175,8 @@ int program(int argc, char** argv) {
       "and compares it with models that see only a thumbnail or look anywhere.\n",
       "cluttered_digits"};
   app.option_defaults()->always_capture_default();
-  app.set_version_flag(
-      "--version", support::detail::format("fovea %d.%d.%d", FOVEA_VERSION_MAJOR, FOVEA_VERSION_MINOR, FOVEA_VERSION_PATCH));
+  app.set_version_flag("--version",
+                       fovea::format("fovea %d.%d.%d", FOVEA_VERSION_MAJOR, FOVEA_VERSION_MINOR, FOVEA_VERSION_PATCH));
   app.add_option("--data", options.data,
                  "Folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte (MNIST, Fashion-MNIST, "
                  "yours)")
@@ -227,7 +228,7 @@ int program(int argc, char** argv) {
   std::printf("digits: %s, %lld to train with, %lld to test with\n", options.data.empty() ? "built-in" : options.data.c_str(),
               static_cast<long long>(data.train.size()), static_cast<long long>(data.test.size()));
   (void)std::fflush(stdout);
-  support::Progress progress;
+  fovea::train::Progress progress;
   const Results results = run(options, data, progress);
   print_table(options, results);
   write_files(options, results);

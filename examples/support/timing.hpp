@@ -4,26 +4,16 @@
 #pragma once
 
 #include <fovea/core/error.hpp>
+#include <fovea/core/stopwatch.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <utility>
 #include <vector>
 
 namespace support {
 
-/// Counts from when it is made.
-class Stopwatch {
- public:
-  [[nodiscard]] double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-  void restart() { start_ = std::chrono::steady_clock::now(); }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
+using fovea::Stopwatch;
 
 /// The middle value; of an even number the mean of the two in the middle. Throws fovea::Error on none.
 [[nodiscard]] inline double median(std::vector<double> values) {

@@ -5,8 +5,8 @@
 #include "../../examples/support/files.hpp"
 #include "../../examples/support/gaze_sheet.hpp"
 #include "../../examples/support/peak_memory.hpp"
-#include "../../examples/support/progress.hpp"
 #include "../../examples/support/timing.hpp"
+#include <fovea/train/progress.hpp>
 
 #if __has_include(<nlohmann/json.hpp>)
 #include "../../examples/support/report.hpp"
@@ -71,7 +71,7 @@ std::string printed(double interval, Use&& use) {
   std::FILE* file = std::tmpfile();
   REQUIRE(file != nullptr);
   {
-    support::Progress progress(file, interval);
+    fovea::train::Progress progress(file, interval);
     use(progress);
   }
   std::rewind(file);
@@ -196,7 +196,7 @@ TEST_CASE("the gaze sheet shows every region in its colour, wherever it lies") {
 }
 
 TEST_CASE("progress elsewhere than on a terminal is plain lines, not too many") {
-  const std::string text = printed(1000, [](support::Progress& progress) {
+  const std::string text = printed(1000, [](fovea::train::Progress& progress) {
     progress.begin("saccader");
     for (int i = 0; i < 1000; ++i) progress.update({.fraction = i / 1000.0, .images = i, .loss = 1.5, .accuracy = 0.25});
     progress.end();
@@ -212,7 +212,7 @@ TEST_CASE("progress elsewhere than on a terminal is plain lines, not too many") 
   CHECK(text.find('\033') == std::string::npos);
   CHECK(text.find("nan") == std::string::npos);
 
-  const std::string often = printed(0, [](support::Progress& progress) {
+  const std::string often = printed(0, [](fovea::train::Progress& progress) {
     progress.begin("x");
     for (int i = 0; i < 10; ++i) progress.update({.fraction = 0.5});
   });
@@ -221,10 +221,10 @@ TEST_CASE("progress elsewhere than on a terminal is plain lines, not too many") 
 }
 
 TEST_CASE("clock times and medians") {
-  CHECK(support::detail::clock_time(5.4) == "0:05");
-  CHECK(support::detail::clock_time(599.6) == "10:00");
-  CHECK(support::detail::clock_time(3661) == "1:01:01");
-  CHECK(support::detail::clock_time(-1) == "0:00");
+  CHECK(fovea::train::clock_time(5.4) == "0:05");
+  CHECK(fovea::train::clock_time(599.6) == "10:00");
+  CHECK(fovea::train::clock_time(3661) == "1:01:01");
+  CHECK(fovea::train::clock_time(-1) == "0:00");
   CHECK(support::median({3, 1, 2}) == 2);
   CHECK(support::median({4, 1, 3, 2}) == 2.5);
   CHECK(support::median({7}) == 7);

@@ -19,6 +19,7 @@
 #include <mutex>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace fovea::inline FOVEA_ABI {
@@ -121,6 +122,68 @@ class Workers {
   std::atomic<Index> next_{0};
   Index failed_index_ = 0;
   std::exception_ptr failure_;
+};
+
+/// One thread beside all workers, for what waits more than it works: a job runs between start() and finish().
+class Companion {
+ public:
+  Companion() : thread_([this] { serve(); }) {}
+  Companion(const Companion&) = delete;
+  Companion& operator=(const Companion&) = delete;
+  ~Companion() {
+    {
+      const std::lock_guard lock(mutex_);
+      state_ = State::stopped;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  /// Runs `job` on the thread. It must stay where it is until finish(), which must be called before the next start().
+  template <class Job>
+  void start(Job& job) {
+    const std::lock_guard lock(mutex_);
+    job_ = [](void* context) { (*static_cast<Job*>(context))(); };
+    context_ = const_cast<void*>(static_cast<const void*>(&job));  // NOLINT: given back with its own type
+    state_ = State::busy;
+    changed_.notify_all();
+  }
+  /// Waits for the end of the job, and throws what it threw.
+  void finish() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return state_ != State::busy; });
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+
+ private:
+  enum class State { idle, busy, stopped };
+
+  void serve() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return state_ != State::idle; });
+      if (state_ == State::stopped) return;
+      lock.unlock();
+      std::exception_ptr failure;
+      try {
+        job_(context_);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      failure_ = failure;
+      if (state_ == State::busy) state_ = State::idle;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  State state_ = State::idle;
+  void (*job_)(void*) = nullptr;
+  void* context_ = nullptr;
+  std::exception_ptr failure_;
+  std::thread thread_;  ///< last: it uses the others
 };
 
 /// A minibatch cut into pieces of `size` samples (the last may be smaller), whatever the number of threads.

@@ -99,6 +99,18 @@ class ContextBase {
   const T* parameters_;
 };
 
+/// Hears when the gradient of a parameter is complete, so that it can travel while the rest of a pass still runs backward.
+class GradientWatch {
+ public:
+  /// A pass is about to use the parameter. True where that is the first time: then complete() follows.
+  virtual bool uses(const Parameter& parameter) = 0;
+  /// backward() adds nothing more to the gradient of the parameter.
+  virtual void complete(const Parameter& parameter) = 0;
+
+ protected:
+  ~GradientWatch() = default;
+};
+
 /// Records the backward calls of a forward pass; `backward` runs them in reverse.
 /// The arena is not reset by the tape: reset it between passes. Not thread-safe.
 template <class T>
@@ -121,9 +133,14 @@ class Tape : public ContextBase<T> {
     T* value = this->arena_->template allocate<T>(shape.size());
     return {value, this->arena_->template allocate_zeroed<T>(shape.size()), shape};
   }
+  /// Tells `watch` of gradients that are complete; before the first use of a parameter.
+  void set_watch(GradientWatch& watch) noexcept { watch_ = &watch; }
+
   /// A parameter of the model, gradient in the flat gradient buffer.
-  [[nodiscard]] Var<T> parameter(const Parameter& p) const noexcept {
+  [[nodiscard]] Var<T> parameter(const Parameter& p) {
     FOVEA_ASSERT(this->parameters_ != nullptr);
+    // Backward calls run in reverse: when this one's turn has come, all uses of the parameter have had theirs.
+    if (watch_ != nullptr && watch_->uses(p)) record([watch = watch_, p] { watch->complete(p); });
     return {const_cast<T*>(this->parameters_) + p.offset,  // NOLINT: ops write only into Vars they made
             gradients_ == nullptr ? nullptr : gradients_ + p.offset, p.shape};
   }
@@ -172,6 +189,7 @@ class Tape : public ContextBase<T> {
 
   T* gradients_;
   Node* last_ = nullptr;
+  GradientWatch* watch_ = nullptr;
 };
 
 /// Runs a forward pass and remembers nothing.

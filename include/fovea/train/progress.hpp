@@ -3,40 +3,29 @@
 /// How far a long piece of work is: one line redrawn on a terminal, a plain line every few seconds elsewhere.
 #pragma once
 
-#include "timing.hpp"
+#include <fovea/core/config.hpp>
+#include <fovea/core/format.hpp>
+#include <fovea/core/stopwatch.hpp>
 
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdarg>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <string>
 #include <utility>
 
-namespace support {
-
-namespace detail {
-
-[[gnu::format(printf, 1, 2)]] inline std::string format(const char* form, ...) {
-  char text[256];
-  va_list arguments;
-  va_start(arguments, form);
-  const int length = std::vsnprintf(text, sizeof text, form, arguments);
-  va_end(arguments);
-  return {text, static_cast<std::size_t>(std::clamp(length, 0, static_cast<int>(sizeof text) - 1))};
-}
+namespace fovea::inline FOVEA_ABI {
+namespace train {
 
 /// "3:05", or "1:02:03".
 [[nodiscard]] inline std::string clock_time(double seconds) {
   const long s = std::lround(std::clamp(seconds, 0.0, 1e8));
   return s < 3600 ? format("%ld:%02ld", s / 60, s % 60) : format("%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
 }
-
-}  // namespace detail
 
 /// Reports on one stage of work after the other. Not thread-safe: call it from one thread.
 class Progress {
@@ -78,8 +67,8 @@ class Progress {
   /// Ends the stage with a line that stays: what was reached, and the time it took. `result` takes the place of the last
   /// state's numbers; a blank one says nothing.
   void end(const std::string& result = {}) {
-    const std::string took = detail::clock_time(watch_.seconds());
-    std::string text = detail::format("%-16s done in %s", title_.c_str(), took.c_str());
+    const std::string took = clock_time(watch_.seconds());
+    std::string text = format("%-16s done in %s", title_.c_str(), took.c_str());
     const std::string numbers = result.empty() ? final_text() : result;
     if (numbers.find_first_not_of(' ') != std::string::npos) text += "  " + numbers;
     print(text, true);
@@ -99,9 +88,9 @@ class Progress {
 
   [[nodiscard]] std::string final_text() const {
     std::string text;
-    if (std::isfinite(state_.loss)) text += detail::format("loss %.3f  ", state_.loss);
-    if (std::isfinite(state_.accuracy)) text += detail::format("accuracy %.1f %%  ", 100 * state_.accuracy);
-    if (state_.images > 0) text += detail::format("%lld images", static_cast<long long>(state_.images));
+    if (std::isfinite(state_.loss)) text += format("loss %.3f  ", state_.loss);
+    if (std::isfinite(state_.accuracy)) text += format("accuracy %.1f %%  ", 100 * state_.accuracy);
+    if (state_.images > 0) text += format("%lld images", static_cast<long long>(state_.images));
     return text;
   }
 
@@ -109,17 +98,17 @@ class Progress {
     const double fraction = std::clamp(state_.fraction, 0.0, 1.0);
     const double elapsed = watch_.seconds();
     const int room = terminal_ ? columns() - 1 : 0;
-    const std::string head = detail::format("%-16s ", title_.c_str());
+    const std::string head = format("%-16s ", title_.c_str());
     std::string tail;
-    if (std::isfinite(state_.loss)) tail += detail::format("  loss %.3f", state_.loss);
-    if (std::isfinite(state_.accuracy)) tail += detail::format("  accuracy %.1f %%", 100 * state_.accuracy);
+    if (std::isfinite(state_.loss)) tail += format("  loss %.3f", state_.loss);
+    if (std::isfinite(state_.accuracy)) tail += format("  accuracy %.1f %%", 100 * state_.accuracy);
     if (state_.images > 0 && elapsed > 0) {
-      tail += detail::format("  %.0f images/s", static_cast<double>(state_.images) / elapsed);
+      tail += format("  %.0f images/s", static_cast<double>(state_.images) / elapsed);
     }
-    if (fraction > 0.001) tail += "  " + detail::clock_time(elapsed * (1 - fraction) / fraction) + " left";
+    if (fraction > 0.001) tail += "  " + clock_time(elapsed * (1 - fraction) / fraction) + " left";
     // The numbers come first; the bar takes what is left of the line, and the share that is done follows where both
     // fit.
-    const std::string percent = detail::format("%3.0f %%", std::floor(100 * fraction));
+    const std::string percent = format("%3.0f %%", std::floor(100 * fraction));
     const int left = room - static_cast<int>(head.size() + tail.size()) - 2;
     if (left < 4) return print(head + percent + tail, false);
     const bool both = left >= 20;
@@ -152,4 +141,5 @@ class Progress {
   bool drawn_ = false;
 };
 
-}  // namespace support
+}  // namespace train
+}  // namespace fovea::inline FOVEA_ABI
