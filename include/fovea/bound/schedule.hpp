@@ -7,6 +7,9 @@
 ///     Exponential{.rate = 3, .floor = 0.5}                            a temperature
 ///     Ramp{0.12, 0.02, 0, 0.5, Ramp::Shape::geometric}                exploration: the deviation of a location's noise
 ///     Piecewise{std::array<Knot, 3>{{{0, 1}, {0.5, 1}, {0.5, 0.1}}}}  steps, or any polygon
+///     StepDecay{.from = 0.1, .stairs = 3}                             a rate: 0.1, 0.01, 0.001 for a third of the time each
+///     WarmUp{StepDecay{.from = 0.1}, 0.05}                            the same, warmed up
+///     OneCycle{.peak = 0.01}                                          a rate up to 0.01 and down to nearly nothing
 ///
 /// Warm-up of the KL: S. R. Bowman et al., "Generating sentences from a continuous space", CoNLL 2016.
 #pragma once
@@ -63,6 +66,52 @@ struct WarmUpCosine {
   [[nodiscard]] double operator()(double progress) const noexcept {
     if (progress < warm_up) return peak * std::max(progress / warm_up, 0.0);
     return Ramp{peak, peak * floor, warm_up, 1, Ramp::Shape::cosine}(progress);
+  }
+};
+
+/// A straight line from 0 to where `of` starts, over the first `warm_up` of progress, in [0, 1); then all of `of` in what is
+/// left.
+template <Schedule S>
+struct WarmUp {
+  S of;
+  double warm_up = 0.05;
+
+  [[nodiscard]] double operator()(double progress) const {
+    if (progress < warm_up) return of(0.0) * std::max(progress / warm_up, 0.0);
+    return of((progress - warm_up) / (1 - warm_up));
+  }
+};
+template <Schedule S>
+WarmUp(S, double) -> WarmUp<S>;
+template <Schedule S>
+WarmUp(S) -> WarmUp<S>;
+
+/// `stairs` >= 1 values of equal length, each `factor` times the one before: "a tenth every 30 of 90 epochs" has 3.
+struct StepDecay {
+  double from = 1;
+  double factor = 0.1;
+  int stairs = 3;
+
+  [[nodiscard]] double operator()(double progress) const noexcept {
+    return from * std::pow(factor, std::clamp(std::floor(progress * stairs), 0.0, stairs - 1.0));
+  }
+};
+
+/// A rate that rises to `peak`, over the first `rise` of progress, and falls to nearly nothing in the rest. L. N. Smith, N.
+/// Topin, "Super-convergence: very fast training of neural networks using large learning rates", SPIE 11006, 2019. As
+/// OneCycleLR of torch, whose defaults these are: half a cosine up from peak / start_division, half a cosine down to peak /
+/// (start_division * end_division); there the paper has straight lines, as long down as up, and the last fall apart. The
+/// momentum, which goes the other way there, stays as it is.
+struct OneCycle {
+  double peak = 1;
+  double rise = 0.3;
+  double start_division = 25;
+  double end_division = 1e4;
+
+  [[nodiscard]] double operator()(double progress) const noexcept {
+    const double start = peak / start_division;
+    if (progress < rise) return Ramp{start, peak, 0, rise, Ramp::Shape::cosine}(progress);
+    return Ramp{peak, start / end_division, rise, 1, Ramp::Shape::cosine}(progress);
   }
 };
 

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Adam over the flat buffer.
+/// Adam and AdamW over the flat buffer.
 ///
-/// D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015. With `weight_decay` it is AdamW of
-/// I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+/// D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015; I. Loshchilov, F. Hutter, "Decoupled weight
+/// decay regularization", ICLR 2019. One rule for both: weight decay is always decoupled, so that Adam with it is AdamW.
 #pragma once
 
 #include <fovea/core/config.hpp>
+#include <fovea/core/error.hpp>
 #include <fovea/core/view.hpp>
 #include <fovea/kernel/optimizer.hpp>
+#include <fovea/train/optimizer.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace fovea::inline FOVEA_ABI {
 namespace train {
@@ -18,33 +22,37 @@ namespace train {
 /// `learning_rate` is given to each step instead.
 using AdamOptions = kernel::AdamOptions;
 
-/// Holds the two moments, laid out as the parameters are.
-template <class T>
-class Adam {
- public:
-  /// `size`: the length of the flat buffer.
-  explicit Adam(Index size, const AdamOptions& options = {}) : options_(options), first_({size}), second_({size}) {
+/// Moments: of the gradient and of its square.
+struct AdamRule {
+  using Options = AdamOptions;
+  static constexpr std::string_view name = "Adam";
+  static constexpr bool per_parameter = false;
+
+  static void check(const Options& options) {
     require(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
             "Adam: betas in [0, 1) expected, ", options.beta1, " and ", options.beta2, " came");
     require(options.epsilon > 0, "Adam: a positive epsilon expected, ", options.epsilon, " came");
   }
-
-  void step(View<T, 1> values, View<const T, 1> gradients, double learning_rate) {
-    require(values.size() == first_.size() && gradients.size() == first_.size(), "Adam: buffers of ", first_.size(),
-            " elements expected, ", values.size(), " and ", gradients.size(), " came");
-    ++steps_;
-    options_.learning_rate = learning_rate;
-    kernel::adam<T>(gradients, steps_, options_, values, first_.view(), second_.view());
+  [[nodiscard]] static constexpr std::size_t moments(const Options&) noexcept { return 2; }
+  template <class Visit>
+  static void describe(const Options& options, Visit&& visit) {
+    visit("beta1", options.beta1);
+    visit("beta2", options.beta2);
+    visit("epsilon", options.epsilon);
+    visit("weight_decay", options.weight_decay);
   }
-
-  [[nodiscard]] std::int64_t steps() const noexcept { return steps_; }
-
- private:
-  AdamOptions options_;
-  std::int64_t steps_ = 0;
-  Tensor<T, 1> first_;
-  Tensor<T, 1> second_;
+  template <class T>
+  static void step(View<const T, 1> gradient, std::int64_t t, const Options& options, View<T, 1> value,
+                   const Moments<T>& moments) {
+    kernel::adam<T>(gradient, t, options, value, moments[0], moments[1]);
+  }
 };
+
+template <class T>
+using Adam = FlatOptimizer<T, AdamRule>;
+/// The same under the name it has with `weight_decay`, which is 0 here too where not given (0.01 in torch).
+template <class T>
+using AdamW = Adam<T>;
 
 }  // namespace train
 }  // namespace fovea::inline FOVEA_ABI

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <fovea/core/config.hpp>
+#include <fovea/core/error.hpp>
 #include <fovea/core/parameters.hpp>
+#include <fovea/core/view.hpp>
 #include <fovea/kernel/optimizer.hpp>
 
 #include <algorithm>
@@ -31,6 +33,17 @@ class WeightAverage {
   }
 
   [[nodiscard]] const Parameters<T>& parameters() const noexcept { return average_; }
+
+  [[nodiscard]] double decay() const noexcept { return decay_; }
+  /// How often it was updated.
+  [[nodiscard]] std::int64_t updates() const noexcept { return updates_; }
+  /// The average itself, for a checkpoint to read and write.
+  [[nodiscard]] View<T, 1> values() noexcept { return average_.values(); }
+  /// Goes on after `updates` updates, values() having been overwritten with those of that time. Throws Error below 0.
+  void resume(std::int64_t updates) {
+    require(updates >= 0, "weight average: at least 0 updates expected, ", updates, " came");
+    updates_ = updates;
+  }
 
  private:
   double decay_;
