@@ -66,6 +66,15 @@ template <ImageSource S>
   return {level, std::log(spacing / fine) / whole, 1 / whole};
 }
 
+namespace traced {
+/// Glimpses of images at regions [B, 3].
+template <class Sampler, class Source>
+struct Glimpse {
+  const Sampler& sampler;
+  std::span<const Source> images;
+};
+}  // namespace traced
+
 namespace detail {
 
 /// A sampler whose glimpses have a derivative in the region.
@@ -301,12 +310,14 @@ VarOf<C> sample_op(C& context, const Sampler& sampler, std::span<const Source> i
     sampler.sample(image, region_of(place), out);
   };
   if constexpr (Differentiable<Sampler, Source, T>) {
-    return read_op<3>(context, images, regions, extent, channels,
-                      kept_elements(sampler, Extents<3>{extent[0], extent[1], channels}), read,
-                      [sampler](View<const T, 3> d_out, const Source& image, const Place<T, 3>& place, T* kept) {
-                        const Region<T> g = sampler.slopes_backward(d_out, image, region_of(place), kept);
-                        return Place<T, 3>{g.s, g.x, g.y};
-                      });
+    const VarOf<C> out = read_op<3>(context, images, regions, extent, channels,
+                                    kept_elements(sampler, Extents<3>{extent[0], extent[1], channels}), read,
+                                    [sampler](View<const T, 3> d_out, const Source& image, const Place<T, 3>& place, T* kept) {
+                                      const Region<T> g = sampler.slopes_backward(d_out, image, region_of(place), kept);
+                                      return Place<T, 3>{g.s, g.x, g.y};
+                                    });
+    nn::trace(context, traced::Glimpse<Sampler, Source>{sampler, images}, out, regions);
+    return out;
   } else {
     return read_op<3>(context, images, nn::detach(regions), extent, channels, 0, read,
                       [](View<const T, 3>, const Source&, const Place<T, 3>&, T*) { return Place<T, 3>{}; });

@@ -8,6 +8,7 @@
 #include <fovea/core/tape.hpp>
 #include <fovea/model/networks.hpp>
 #include <fovea/nn/attention.hpp>
+#include <fovea/nn/context.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
 #include <fovea/nn/local_attention.hpp>
@@ -76,6 +77,27 @@ struct PolicyOptions {
   double salience = 8;     ///< at the start, added to the logits of what stands out most; learned
 };
 
+namespace traced {
+/// What stands out in the proxies, of each place of a grid (image/salience.hpp).
+struct Salience {
+  Extents<2> grid;
+};
+/// What the logits of a grid's places lose around earlier regions, the inputs: `inhibition` within `inhibited` half-extents.
+struct Inhibition {
+  Extents<2> grid;
+  double inhibition;
+  double inhibited;
+};
+/// The cell of each sample's greatest logit, from here on known by where it is; makes no Var.
+struct Choice {
+  const std::int32_t* cells;
+};
+/// Of each sample's rows of [B, n, K] the one its cell names.
+struct RowOfCell {
+  const std::int32_t* cells;
+};
+}  // namespace traced
+
 namespace detail {
 
 /// log(scale) + zoom * the first column of `in` [B, ...], [B, 1].
@@ -142,6 +164,7 @@ class AttentionPolicy {
       const Index n = grid[0] * grid[1];
       offset = nn::detail::copies_of_samples(context, input.survey.reshape({batch * n, 2}), batch,
                                              [cells, n](Index b) { return b * n + cells[b]; });
+      nn::trace(context, traced::RowOfCell{cells.data()}, offset, input.survey);
     }
     const auto reach = static_cast<T>(reach_);
     const VarOf<C> state = nn::tanh(context, state_offset_(context, nn::concat(context, {input.features, input.state})));
@@ -195,6 +218,7 @@ class AttentionPolicy {
         }
       }
     }
+    nn::trace_all(context, traced::Inhibition{grid, options_.inhibition, options_.inhibited}, less, input.regions);
     return nn::add(context, logits, less);
   }
 
@@ -212,6 +236,7 @@ class AttentionPolicy {
       const T* row = one_hot.value + b * n;
       cells[b] = static_cast<std::int32_t>(std::max_element(row, row + n) - row);
     }
+    if (!input.draw) nn::trace(context, traced::Choice{cells}, VarOf<C>{}, out.logits);
     // The most probable place is no draw, and is due nothing.
     if (C::recording && input.draw) out.choice_log_probability = sample::log_density(context, q, one_hot);
     const VarOf<C> most = context.constant(Shape{batch});

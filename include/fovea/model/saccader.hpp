@@ -51,6 +51,7 @@
 #include <fovea/model/saccader_options.hpp>
 #include <fovea/model/task.hpp>
 #include <fovea/model/trajectory.hpp>
+#include <fovea/nn/context.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
 #include <fovea/nn/loss.hpp>
@@ -473,6 +474,7 @@ class BasicSaccader {
             const View<T, 2> out(scene.seen.salience.value + b * map.shape[1] * map.shape[2], {map.shape[1], map.shape[2]});
             salience(proxies.template values<4>()[b], out, context.arena());
           }
+          nn::trace(context, traced::Salience{{map.shape[1], map.shape[2]}}, scene.seen.salience, proxies);
         }
       }
     }

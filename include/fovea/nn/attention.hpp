@@ -17,6 +17,17 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// scores = features key, of [B, P, C] and [B, C].
+struct KeyScores {};
+/// The mean of features under an attention, of [B, P] and [B, P, C].
+struct AttentionPool {};
+/// The mean place under an attention over a grid.
+struct ExpectedCoordinates {
+  Extents<2> grid;
+};
+}  // namespace traced
+
 namespace detail {
 
 template <class T>
@@ -38,6 +49,7 @@ template <Context C>
   const VarOf<C> scores = output(context, {e[0], e[1]}, features, key);
   kernel::key_scores<T>({features.value, e}, key.template values<2>(), scores.template mutable_values<2>());
   count(context, e[0] * e[1] * e[2]);
+  trace(context, traced::KeyScores{}, scores, features, key);
   if (scores.gradient) {
     context.record([=] {
       kernel::key_scores_backward<T>(scores.template gradients<2>(), {features.value, e}, key.template values<2>(),
@@ -65,6 +77,7 @@ template <Context C>
   const VarOf<C> y = output(context, {e[0], e[2]}, attention, features);
   kernel::attention_pool<T>(attention.template values<2>(), {features.value, e}, y.template mutable_values<2>());
   count(context, e[0] * e[1] * e[2]);
+  trace(context, traced::AttentionPool{}, y, attention, features);
   if (y.gradient) {
     context.record([=] {
       kernel::attention_pool_backward<T>(y.template gradients<2>(), attention.template values<2>(), {features.value, e},
@@ -85,6 +98,7 @@ template <Context C>
   detail::require_shape("expected_coordinates", "an attention", attention, {samples, height * width});
   const VarOf<C> y = output(context, {samples, 2}, attention);
   kernel::expected_coordinates<T>(attention.template values<2>(), height, width, y.template mutable_values<2>());
+  trace(context, traced::ExpectedCoordinates{{height, width}}, y, attention);
   if (y.gradient) {
     context.record([=] {
       kernel::expected_coordinates_backward<T>(y.template gradients<2>(), height, width, attention.template gradients<2>());

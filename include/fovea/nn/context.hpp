@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What every op shares: its output, the views of gradients that may be absent, and what it tells of its cost.
+/// What every op shares: its output, the views of gradients that may be absent, and what it tells of itself and its cost.
 #pragma once
 
 #include <fovea/core/arena.hpp>
@@ -10,16 +10,39 @@
 #include <fovea/core/tape.hpp>
 #include <fovea/core/view.hpp>
 
+#include <array>
 #include <cstddef>
+#include <span>
 #include <utility>
 
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+/// A context that writes down which op made which Var (interop/onnx.hpp has one). Its variable() is what an op makes, its
+/// constant() what is filled by hand.
+template <class C>
+concept TracingContext = Context<C> && requires {
+  requires C::tracing;
+};
+
+/// Tells a context that traces that `op` made `y` of these inputs (trace_all: of those of the span); no other hears of it, nor
+/// pays for it. `op` is a small type that says what was done, in a namespace `traced` beside the op that does it.
+template <Context C, class Op, class... Inputs>
+constexpr void trace([[maybe_unused]] C& context, [[maybe_unused]] const Op& op, [[maybe_unused]] const VarOf<C>& y,
+                     [[maybe_unused]] const Inputs&... inputs) {
+  if constexpr (TracingContext<C>) context.trace(op, y, std::array<VarOf<C>, sizeof...(Inputs)>{inputs...});
+}
+template <Context C, class Op>
+constexpr void trace_all([[maybe_unused]] C& context, [[maybe_unused]] const Op& op, [[maybe_unused]] const VarOf<C>& y,
+                         [[maybe_unused]] std::span<const VarOf<C>> inputs) {
+  if constexpr (TracingContext<C>) context.trace(op, y, inputs);
+}
+
 /// The Var an op writes to: uninitialised; with a gradient only where one of the inputs wants one. An op records its
 /// backward call only `if (y.gradient)`, so nothing is done for what depends on constants alone, nor in an Inference.
 template <Context C, class... Inputs>
 [[nodiscard]] VarOf<C> output(C& context, const Shape& shape, const Inputs&... inputs) {
+  if constexpr (TracingContext<C>) return context.variable(shape);
   if constexpr (C::recording) {
     if ((... || (inputs.gradient != nullptr))) return context.variable(shape);
   }
@@ -62,6 +85,7 @@ class Within {
  public:
   using Scalar = typename C::Scalar;
   static constexpr bool recording = C::recording;
+  static constexpr bool tracing = TracingContext<C>;
 
   explicit Within(C& context) noexcept : context_(&context) {}
 
@@ -85,6 +109,10 @@ class Within {
   }
   [[nodiscard]] Arena& arena() const noexcept { return context_->arena(); }
   void count(Index multiply_adds) requires CountingContext<C> { context_->count(multiply_adds); }
+  template <class Op>
+  void trace(const Op& op, const Var<Scalar>& y, std::span<const Var<Scalar>> inputs) requires TracingContext<C> {
+    context_->trace(op, y, inputs);
+  }
 
  protected:
   C* context_;

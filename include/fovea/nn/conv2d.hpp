@@ -17,6 +17,13 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// y = x * w [+ b].
+struct Conv2d {
+  kernel::Conv2dOptions options;
+};
+}  // namespace traced
+
 /// y = x * w + b, formula in kernel/conv2d.hpp. x [N, H, W, I], w [KH, KW, I, O], b [O], or a default Var for none;
 /// returns [N, OH, OW, O]. Throws Error where the shapes do not fit, or the kernel is larger than the padded input.
 template <Context C>
@@ -40,6 +47,7 @@ template <Context C>
                       {context.scratch(size), {size}});
   }
   count(context, to[0] * to[1] * to[2] * w.size());
+  trace(context, traced::Conv2d{options}, y, x, w, b);
   if (y.gradient) {
     context.record([=, arena = &context.arena()] {
       const View<const T, 4> d_y(y.gradient, to);

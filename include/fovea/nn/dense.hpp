@@ -18,6 +18,11 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// y = x w [+ b].
+struct Dense {};
+}  // namespace traced
+
 namespace detail {
 
 template <class T>
@@ -67,6 +72,7 @@ template <Context C>
   if (biased) kernel::broadcast_rows<T>(b.values(), {y.value, to});
   detail::gemm<T>(context.arena(), {x.value, rows}, w.template values<2>(), {y.value, to}, biased ? T(1) : T(0));
   count(context, rows[0] * inputs * outputs);
+  trace(context, traced::Dense{}, y, x, w, b);
   if (y.gradient) {
     context.record([=, arena = &context.arena()] {
       const View<const T, 2> d_y(y.gradient, to);

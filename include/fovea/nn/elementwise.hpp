@@ -14,12 +14,27 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// y = f(x), or f(x, y), element by element. A factor of one element stands for as many as there are.
+enum class Elementwise { relu, elu, selu, tanh, sigmoid, softplus, exp, add, subtract, multiply };
+/// y = factor * x, or factor * x + y.
+struct Scaled {
+  double factor;
+};
+/// y = activation(x + y), the activation as kernels take it: kernel::Identity, Relu or Elu.
+template <class F>
+struct OfSum {
+  F activation;
+};
+}  // namespace traced
+
 namespace detail {
 
 /// y = forward(x); the backward kernel takes the output.
 template <Context C, class Forward, class Backward>
-[[nodiscard]] VarOf<C> unary(C& context, VarOf<C> x, Forward forward, Backward backward) {
+[[nodiscard]] VarOf<C> unary(C& context, VarOf<C> x, traced::Elementwise op, Forward forward, Backward backward) {
   const VarOf<C> y = output(context, x.shape, x);
+  trace(context, op, y, x);
   forward(x.values(), y.mutable_values());
   if (y.gradient) context.record([=] { backward(y.gradients(), y.values(), x.gradients()); });
   return y;
@@ -31,37 +46,37 @@ template <Context C, class Forward, class Backward>
 template <Context C>
 [[nodiscard]] VarOf<C> relu(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  return detail::unary(context, x, kernel::relu<T>, kernel::relu_backward<T>);
+  return detail::unary(context, x, traced::Elementwise::relu, kernel::relu<T>, kernel::relu_backward<T>);
 }
 template <Context C>
 [[nodiscard]] VarOf<C> elu(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  return detail::unary(context, x, kernel::elu<T>, kernel::elu_backward<T>);
+  return detail::unary(context, x, traced::Elementwise::elu, kernel::elu<T>, kernel::elu_backward<T>);
 }
 template <Context C>
 [[nodiscard]] VarOf<C> selu(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  return detail::unary(context, x, kernel::selu<T>, kernel::selu_backward<T>);
+  return detail::unary(context, x, traced::Elementwise::selu, kernel::selu<T>, kernel::selu_backward<T>);
 }
 template <Context C>
 [[nodiscard]] VarOf<C> tanh(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  return detail::unary(context, x, kernel::tanh<T>, kernel::tanh_backward<T>);
+  return detail::unary(context, x, traced::Elementwise::tanh, kernel::tanh<T>, kernel::tanh_backward<T>);
 }
 template <Context C>
 [[nodiscard]] VarOf<C> sigmoid(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  return detail::unary(context, x, kernel::sigmoid<T>, kernel::sigmoid_backward<T>);
+  return detail::unary(context, x, traced::Elementwise::sigmoid, kernel::sigmoid<T>, kernel::sigmoid_backward<T>);
 }
 template <Context C>
 [[nodiscard]] VarOf<C> softplus(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  return detail::unary(context, x, kernel::softplus<T>, kernel::softplus_backward<T>);
+  return detail::unary(context, x, traced::Elementwise::softplus, kernel::softplus<T>, kernel::softplus_backward<T>);
 }
 template <Context C>
 [[nodiscard]] VarOf<C> exp(C& context, VarOf<C> x) {
   using T = typename C::Scalar;
-  return detail::unary(context, x, kernel::exp<T>, kernel::exp_backward<T>);
+  return detail::unary(context, x, traced::Elementwise::exp, kernel::exp<T>, kernel::exp_backward<T>);
 }
 
 /// A non-linearity chosen at run time.
@@ -100,6 +115,7 @@ template <Context C>
   detail::require_shape("add", "a second operand", y, x.shape);
   const VarOf<C> z = output(context, x.shape, x, y);
   kernel::add<T>(x.values(), y.values(), z.mutable_values());
+  trace(context, traced::Elementwise::add, z, x, y);
   if (z.gradient) {
     context.record([=] {
       if (x.gradient) kernel::accumulate<T>(z.gradients(), x.gradients());
@@ -116,6 +132,7 @@ template <Context C, class F>
   require_shape("add_activate", "a second operand", y, x.shape);
   const VarOf<C> z = output(context, x.shape, x, y);
   kernel::add_activate<T>(x.values(), y.values(), z.mutable_values(), f);
+  trace(context, traced::OfSum<F>{f}, z, x, y);
   if (z.gradient) {
     context.record([=] {
       kernel::add_activate_backward<T>(z.gradients(), z.values(), x.gradient ? x.gradients() : View<T, 1>(),
@@ -142,6 +159,7 @@ template <Context C>
   detail::require_shape("subtract", "a second operand", y, x.shape);
   const VarOf<C> z = output(context, x.shape, x, y);
   kernel::subtract<T>(x.values(), y.values(), z.mutable_values());
+  trace(context, traced::Elementwise::subtract, z, x, y);
   if (z.gradient) {
     context.record([=] {
       if (x.gradient) kernel::accumulate<T>(z.gradients(), x.gradients());
@@ -157,6 +175,7 @@ template <Context C>
   detail::require_shape("multiply", "a second operand", y, x.shape);
   const VarOf<C> z = output(context, x.shape, x, y);
   kernel::multiply<T>(x.values(), y.values(), z.mutable_values());
+  trace(context, traced::Elementwise::multiply, z, x, y);
   if (z.gradient) {
     context.record([=] {
       if (x.gradient) kernel::multiply_add<T>(z.gradients(), y.values(), x.gradients());
@@ -171,6 +190,7 @@ template <Context C>
   using T = typename C::Scalar;
   const VarOf<C> y = output(context, x.shape, x);
   kernel::scale<T>(a, x.values(), y.mutable_values());
+  trace(context, traced::Scaled{static_cast<double>(a)}, y, x);
   if (y.gradient) context.record([=] { kernel::axpy<T>(a, y.gradients(), x.gradients()); });
   return y;
 }
@@ -182,6 +202,7 @@ template <Context C>
   detail::require_shape("scale_by", "a factor", a, Shape{1});
   const VarOf<C> y = output(context, x.shape, a, x);
   kernel::scale<T>(*a.value, x.values(), y.mutable_values());
+  trace(context, traced::Elementwise::multiply, y, a, x);
   if (y.gradient) {
     context.record([=] {
       if (x.gradient) kernel::axpy<T>(*a.value, y.gradients(), x.gradients());
@@ -202,6 +223,7 @@ template <Context C>
   const VarOf<C> z = output(context, x.shape, x, y);
   std::copy_n(y.value, y.size(), z.value);
   kernel::axpy<T>(a, x.values(), z.mutable_values());
+  trace(context, traced::Scaled{static_cast<double>(a)}, z, x, y);
   if (z.gradient) {
     context.record([=] {
       if (x.gradient) kernel::axpy<T>(a, z.gradients(), x.gradients());

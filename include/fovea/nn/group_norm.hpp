@@ -18,6 +18,16 @@ namespace nn {
 /// What is added to the variance unless told otherwise.
 inline constexpr double kGroupNormEpsilon = 1e-5;
 
+namespace traced {
+/// y = activation(norm(x) gamma + beta), the activation as kernels take it.
+template <class F>
+struct GroupNorm {
+  Index groups;
+  double epsilon;
+  F activation;
+};
+}  // namespace traced
+
 namespace detail {
 
 template <Context C, class F>
@@ -30,6 +40,7 @@ template <Context C, class F>
   T* rstd = context.scratch(e[0] * groups);
   kernel::group_norm<T>({x.value, e}, gamma.values(), beta.values(), epsilon, {y.value, e}, {mean, per_group},
                         {rstd, per_group}, f);
+  trace(context, traced::GroupNorm<F>{groups, epsilon, f}, y, x, gamma, beta);
   if (y.gradient) {
     context.record([=] {
       kernel::group_norm_backward<T>({y.gradient, e}, {x.value, e}, {y.value, e}, gamma.values(), beta.values(),

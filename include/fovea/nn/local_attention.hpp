@@ -15,6 +15,15 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// The mean place under an attention over a grid, within `reach` of cells that a Choice named.
+struct LocalCoordinates {
+  const std::int32_t* cells;
+  Extents<2> grid;
+  Extents<2> reach;
+};
+}  // namespace traced
+
 /// The expected place under an attention [B, height * width] over cells that tile [-1, 1] x [-1, 1], of the cells within
 /// `reach` = {rows, columns} of cells[b]; returns [B, 2], x first. `cells` must stay until backward() has run. Throws Error on
 /// other shapes, a cell that is none, or a negative reach.
@@ -32,6 +41,7 @@ template <Context C>
   }
   const VarOf<C> y = output(context, {cells.size(), 2}, attention);
   kernel::local_coordinates<T>(attention.template values<2>(), cells, grid, reach, y.template mutable_values<2>());
+  trace(context, traced::LocalCoordinates{cells.data(), grid, reach}, y, attention);
   if (y.gradient) {
     context.record([=] {
       kernel::local_coordinates_backward<T>(y.template gradients<2>(), attention.template values<2>(), cells, grid, reach,

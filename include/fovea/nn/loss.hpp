@@ -16,6 +16,11 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// Softmax over the last axis.
+struct Softmax {};
+}  // namespace traced
+
 /// Softmax over the last axis. Any rank from 1; the last extent must not be 0.
 template <Context C>
 [[nodiscard]] VarOf<C> softmax(C& context, VarOf<C> x) {
@@ -24,6 +29,7 @@ template <Context C>
   require(rows[1] > 0, "softmax: rows of at least one element expected, a shape ", x.shape.to_string(), " came");
   const VarOf<C> y = output(context, x.shape, x);
   kernel::softmax<T>({x.value, rows}, {y.value, rows});
+  trace(context, traced::Softmax{}, y, x);
   if (y.gradient) {
     context.record([=] { kernel::softmax_backward<T>({y.gradient, rows}, {y.value, rows}, {x.gradient, rows}); });
   }

@@ -13,6 +13,16 @@ namespace nn {
 
 using kernel::Pool2dOptions;
 
+namespace traced {
+/// The greatest or the mean of each window, without the padding.
+struct Pool2d {
+  Pool2dOptions options;
+  bool greatest;
+};
+/// The mean of all positions.
+struct GlobalAveragePool {};
+}  // namespace traced
+
 namespace detail {
 
 template <class T>
@@ -36,6 +46,7 @@ template <Context C>
   const Extents<4> e = y.shape.template extents<4>();
   T* winner = context.scratch(y.size());
   kernel::max_pool2d<T>(x.template values<4>(), options, {y.value, e}, {winner, e});
+  trace(context, traced::Pool2d{options, true}, y, x);
   if (y.gradient) {
     context.record([=] { kernel::max_pool2d_backward<T>({y.gradient, e}, {winner, e}, options, x.template gradients<4>()); });
   }
@@ -48,6 +59,7 @@ template <Context C>
   using T = typename C::Scalar;
   const VarOf<C> y = output(context, detail::pool_shape("average_pool2d", x, options), x);
   kernel::average_pool2d<T>(x.template values<4>(), options, y.template mutable_values<4>());
+  trace(context, traced::Pool2d{options, false}, y, x);
   if (y.gradient) {
     context.record([=] { kernel::average_pool2d_backward<T>(y.template gradients<4>(), options, x.template gradients<4>()); });
   }
@@ -63,6 +75,7 @@ template <Context C>
   require(e[1] > 0, "global_average_pool: at least one position expected, a shape ", x.shape.to_string(), " came");
   const VarOf<C> y = output(context, {e[0], e[2]}, x);
   kernel::global_average_pool<T>({x.value, e}, y.template mutable_values<2>());
+  trace(context, traced::GlobalAveragePool{}, y, x);
   if (y.gradient) {
     context.record([=] { kernel::global_average_pool_backward<T>(y.template gradients<2>(), {x.gradient, e}); });
   }

@@ -18,6 +18,14 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// The next state, of both projections and the state.
+struct GruGates {};
+/// The next memory, of both projections and the memory; and from that and both projections the output.
+struct LstmMemory {};
+struct LstmOutput {};
+}  // namespace traced
+
 /// The gates of a GRU, given both projections gx, gh [B, 3H] and the state h [B, H]; returns the next state [B, H].
 template <Context C>
 [[nodiscard]] VarOf<C> gru_gates(C& context, VarOf<C> gx, VarOf<C> gh, VarOf<C> h) {
@@ -31,6 +39,7 @@ template <Context C>
   const Extents<2> e{samples, 3 * hidden};
   T* gates = context.scratch(samples * 3 * hidden);
   kernel::gru<T>({gx.value, e}, {gh.value, e}, h.template values<2>(), y.template mutable_values<2>(), {gates, e});
+  trace(context, traced::GruGates{}, y, gx, gh, h);
   if (y.gradient) {
     context.record([=] {
       kernel::gru_backward<T>(y.template gradients<2>(), {gh.value, e}, h.template values<2>(), {gates, e},
@@ -67,6 +76,8 @@ template <Context C>
   T* gates = context.scratch(samples * 4 * hidden);
   kernel::lstm<T>({gx.value, e}, {gh.value, e}, c.template values<2>(), next.h.template mutable_values<2>(),
                   next.c.template mutable_values<2>(), {gates, e});
+  trace(context, traced::LstmMemory{}, next.c, gx, gh, c);
+  trace(context, traced::LstmOutput{}, next.h, gx, gh, next.c);
   if (next.h.gradient) {
     context.record([=] {
       kernel::lstm_backward<T>(next.h.template gradients<2>(), next.c.template gradients<2>(), c.template values<2>(),

@@ -9,10 +9,29 @@
 #include <fovea/nn/context.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <initializer_list>
+#include <span>
 
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
+
+namespace traced {
+/// The inputs side by side along an axis.
+struct Concat {
+  std::size_t axis;
+};
+/// Elements [first, first + count) of the last axis.
+struct Slice {
+  Index first;
+  Index count;
+};
+/// Every sample `count` times: in a row, or all of them over and over.
+struct Repeat {
+  Index count;
+  bool in_a_row;
+};
+}  // namespace traced
 
 /// The same elements under another shape of equal size; costs nothing. Throws Error where the sizes differ.
 template <Context C>
@@ -52,6 +71,7 @@ template <Context C>
     for (Index r = 0; r < rows; ++r) std::copy_n(part.value + r * width, width, to + r * columns);
     to += width;
   }
+  trace_all(context, traced::Concat{first.rank() - 1}, y, std::span<const VarOf<C>>(parts.begin(), parts.size()));
   if (y.gradient) {
     const auto count = static_cast<Index>(parts.size());
     auto* kept = context.template scratch<VarOf<C>>(count);
@@ -81,6 +101,7 @@ template <Context C>
           ", ", first + count, ") came");
   const VarOf<C> y = output(context, detail::with_last(x.shape, count), x);
   for (Index r = 0; r < rows; ++r) std::copy_n(x.value + r * columns + first, count, y.value + r * count);
+  trace(context, traced::Slice{first, count}, y, x);
   if (y.gradient) {
     context.record([x, y, first, count, rows = rows, columns = columns] {
       for (Index r = 0; r < rows; ++r) {
@@ -130,7 +151,9 @@ template <Context C>
   require(x.shape.rank() >= 1 && count >= 1, "repeat_samples: an input of rank 1 or more and a count of at least 1 expected, ",
           x.shape.to_string(), " and ", count, " came");
   if (count == 1) return x;
-  return detail::copies_of_samples(context, x, x.shape[0] * count, [count](Index r) { return r / count; });
+  const VarOf<C> y = detail::copies_of_samples(context, x, x.shape[0] * count, [count](Index r) { return r / count; });
+  trace(context, traced::Repeat{count, true}, y, x);
+  return y;
 }
 
 /// All samples `count` times over: [B, ...] to [count B, ...], row k * B + b being copy k of sample b. Gradients of the copies
@@ -141,7 +164,9 @@ template <Context C>
           x.shape.to_string(), " and ", count, " came");
   if (count == 1) return x;
   const Index samples = x.shape[0];
-  return detail::copies_of_samples(context, x, samples * count, [samples](Index r) { return r % samples; });
+  const VarOf<C> y = detail::copies_of_samples(context, x, samples * count, [samples](Index r) { return r % samples; });
+  trace(context, traced::Repeat{count, false}, y, x);
+  return y;
 }
 
 /// The mean over the `count` rows of each sample: [B count, ...] to [B, ...]. Throws Error where the rows do not divide.

@@ -11,6 +11,13 @@
 namespace fovea::inline FOVEA_ABI {
 namespace nn {
 
+namespace traced {
+/// Bilinear interpolation to the output's extent.
+struct ResizeBilinear {
+  bool align_corners;
+};
+}  // namespace traced
+
 /// x [B, h, w, C] by bilinear interpolation without a filter to [B, extent[0], extent[1], C], as torch's interpolate has it; x
 /// itself where that is its extent. Throws Error on an empty extent.
 template <Context C>
@@ -33,6 +40,7 @@ template <Context C>
   for (Index b = 0; b < x.shape[0]; ++b) {
     kernel::resample(View<const T, 3>(x.template values<4>()[b]), rows, columns, options, y.template mutable_values<4>()[b]);
   }
+  trace(context, traced::ResizeBilinear{align_corners}, y, x);
   if (y.gradient) {
     context.record([=] {
       for (Index b = 0; b < x.shape[0]; ++b) {

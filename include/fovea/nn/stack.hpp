@@ -50,6 +50,7 @@ template <Context C>
   const VarOf<C> y = wanted ? context.variable(shape) : context.constant(shape);
   T* to = y.value;
   for (const VarOf<C>& part : parts) to = std::copy_n(part.value, part.size(), to);
+  trace_all(context, traced::Concat{0}, y, parts);
   if (y.gradient) {
     const auto count = static_cast<Index>(parts.size());
     auto* kept = context.template scratch<VarOf<C>>(count);
