@@ -226,6 +226,10 @@ tests() {
   library libjpeg62-turbo-dev jpeglib.h
   library libtiff-dev tiffio.h
   library libvips-dev vips/vips.h
+  library libopenmpi-dev mpi/mpi.h
+  library libonnx-dev onnx/onnx_pb.h
+  library libprotobuf-dev google/protobuf/message.h
+  program openmpi-bin "mpirun" have mpirun
   picture lomiri-wallpapers-16.04 Dragonfly_by_Bolly.jpg
   picture lomiri-wallpapers-20.04 Kleiber_by_Lukas_Baubkus.jpg
   get_missing

@@ -6,12 +6,16 @@
 #   tiff     fovea/image/tiff*.hpp      libtiff 4.5                    libtiff-dev
 #   vips     fovea/image/vips.hpp       libvips 8.14, by pkg-config    libvips-dev pkg-config
 #   open     fovea/image/open.hpp       all three
+#            fovea/data/picture*.hpp
 #   opencv   fovea/interop/opencv.hpp   OpenCV's core                  libopencv-core-dev
 #   json     fovea/model/*_json.hpp     nlohmann-json 3.10             nlohmann-json3-dev
+#            fovea/train/fit.hpp and others that say so
+#   mpi      fovea/train/mpi.hpp        MPI 3, and json                libopenmpi-dev openmpi-bin
+#   onnx     fovea/interop/onnx*.hpp    ONNX 1.12, protobuf            libonnx-dev libprotobuf-dev
 #
 # Part of the installed package too: find_package(fovea COMPONENTS jpeg).
 include_guard(GLOBAL)
-set(fovea_components jpeg tiff vips open opencv json)
+set(fovea_components jpeg tiff vips open opencv json mpi onnx)
 
 function(fovea_find_component component)
   if(TARGET fovea::${component})
@@ -51,6 +55,23 @@ function(fovea_find_component component)
       find_package(nlohmann_json QUIET GLOBAL)
     endif()
     set(libraries nlohmann_json::nlohmann_json)
+  elseif(component STREQUAL "mpi")
+    fovea_find_component(json)
+    if(NOT TARGET MPI::MPI_CXX)
+      find_package(MPI QUIET COMPONENTS CXX)
+      if(TARGET MPI::MPI_CXX)
+        set_target_properties(MPI::MPI_CXX PROPERTIES IMPORTED_GLOBAL ON)
+      endif()
+    endif()
+    set(libraries fovea::json MPI::MPI_CXX)
+  elseif(component STREQUAL "onnx")
+    if(NOT TARGET protobuf::libprotobuf)
+      find_package(Protobuf QUIET GLOBAL)
+    endif()
+    if(TARGET protobuf::libprotobuf AND NOT TARGET onnx)
+      find_package(ONNX CONFIG QUIET GLOBAL)
+    endif()
+    set(libraries onnx protobuf::libprotobuf)
   else()
     return()
   endif()

@@ -10,7 +10,7 @@ int main() {
   const fovea::Tensor<std::uint8_t, 3> photo({3000, 4000, 3});  // your pixels: height, width, channels
 
   const fovea::model::Saccader model({.classes = 10, .channels = 3, .steps = 4});
-  const fovea::Parameters<float> weights(model.layout(), /*seed=*/1);  // train::Trainer fits them
+  const fovea::Parameters<float> weights(model.layout(), /*seed=*/1);  // train::fit finds them
   const fovea::Pyramid<std::uint8_t> image(photo.view());              // reads the pixels in place
   fovea::Arena memory;                                                 // reused from image to image
 

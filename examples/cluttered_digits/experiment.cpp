@@ -3,11 +3,14 @@
 // test on whole images, the cost.
 #include "experiment.hpp"
 
+#include "../support/digit_stream.hpp"
 #include "../support/peak_memory.hpp"
 #include "../support/timing.hpp"
 #include <fovea/data/cluttered_digits.hpp>
 #include <fovea/fovea.hpp>
 #include <fovea/train/calibration.hpp>
+#include <fovea/train/fit.hpp>
+#include <fovea/train/learner.hpp>
 #include <fovea/train/metrics.hpp>
 
 #include <algorithm>
@@ -35,6 +38,7 @@ using fovea::Workers;
 using fovea::model::Gaze;
 using fovea::model::ProxyOnly;
 using fovea::model::Saccader;
+using fovea::train::count_correct;
 
 constexpr Index kCanvas = 100;
 constexpr Index kBatch = 32;
@@ -53,69 +57,10 @@ fovea::data::ClutteredDigitsOptions digits_options() {
   return options;
 }
 
-template <class C>
-Var<float> as_floats(C& context, fovea::View<const std::uint8_t, 4> pictures) {
-  const Var<float> x = context.constant(Shape{pictures.extent(0), pictures.extent(1), pictures.extent(2), pictures.extent(3)});
-  for (Index i = 0; i < x.size(); ++i) x.value[i] = static_cast<float>(pictures.data()[i]) / 255.0F;
-  return x;
-}
-
-/// The images of a shard, made on the spot. One per worker; allocates nothing after the first time.
-class Shard {
- public:
-  Shard(Index capacity, Index proxy)
-      : images_(static_cast<std::size_t>(capacity)),
-        canvases_({capacity, kCanvas, kCanvas, 1}),
-        proxies_({capacity, proxy, proxy, 1}),
-        labels_(static_cast<std::size_t>(capacity)) {}
-
-  /// Samples [first, first + count) of the endless sequence.
-  void fill(const fovea::data::ClutteredDigits& digits, const Magnifier& magnifier, std::uint64_t first, Index count) {
-    count_ = count;
-    for (Index i = 0; i < count; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      const auto canvas = canvases_.view()[i];
-      labels_[at] = digits.generate(first + static_cast<std::uint64_t>(i), canvas).label;
-      images_[at].assign(magnifier, canvas, scratch_);
-      fovea::proxy(images_[at], proxies_.view()[i]);
-    }
-  }
-
-  [[nodiscard]] std::span<const MagnifiedImage> images() const { return {images_.data(), static_cast<std::size_t>(count_)}; }
-  [[nodiscard]] std::span<const std::int32_t> labels() const { return {labels_.data(), static_cast<std::size_t>(count_)}; }
-  template <class C>
-  [[nodiscard]] Var<float> proxies(C& context) const {
-    return context.constant(proxies_.data(), Shape{count_, proxies_.extent(1), proxies_.extent(2), 1});
-  }
-  /// The canvases that the images are made of, in [0, 1].
-  template <class C>
-  [[nodiscard]] Var<float> canvases(C& context) const {
-    return as_floats(context, canvases_.view().slice(0, count_));
-  }
-
- private:
-  Index count_ = 0;
-  std::vector<MagnifiedImage> images_;
-  Tensor<std::uint8_t, 4> canvases_;
-  Tensor<float, 4> proxies_;
-  std::vector<std::int32_t> labels_;
-  Arena scratch_;
-};
-
-Index count_correct(const Var<float>& logits, std::span<const std::int32_t> labels) {
-  const auto rows = logits.values<2>();
-  Index correct = 0;
-  for (Index b = 0; b < rows.extent(0); ++b) {
-    const float* row = rows[b].data();
-    correct += std::max_element(row, row + rows.extent(1)) - row == labels[static_cast<std::size_t>(b)] ? 1 : 0;
-  }
-  return correct;
-}
-
 /// What all models share: pictures, threads, how long to train.
 class Experiment {
  public:
-  Experiment(const Options& options, const Data& data, support::Progress& progress)
+  Experiment(const Options& options, const Data& data, fovea::train::Progress& progress)
       : options_(options),
         progress_(progress),
         workers_(options.threads),
@@ -123,8 +68,9 @@ class Experiment {
         // Another seed, so that no test image has its digit where a training image of the same number has it.
         test_(data.test, digits_options(), options.seed + (std::uint64_t{1} << 32)),
         saccader_options_(saccader_options(options, data)),
-        magnifier_({kCanvas, kCanvas}, {options.image_size, options.image_size}, 1, finest_level()) {
-    for (int i = 0; i < workers_.size(); ++i) shards_.emplace_back(kShard, options.proxy_size);
+        magnifier_({kCanvas, kCanvas}, {options.image_size, options.image_size}, 1, finest_level()),
+        stream_(train_, magnifier_, kCanvas, saccader_options_.proxy, data.train.images.extent(0)) {
+    for (int i = 0; i < workers_.size(); ++i) shards_.push_back(stream_.make_shard(kShard));
   }
 
   Results run() {
@@ -186,40 +132,20 @@ class Experiment {
   [[nodiscard]] Index planned_images() const { return options_.smoke ? kSmokeImages : kTrainImages; }
 
   /// Trains for `images` images, or `seconds` seconds where that is less; schedules then run by the clock.
-  /// `loss(tape, shard, task, progress)` is the forward pass of a shard.
   template <class Loss>
   Trained train(const std::string& title, const fovea::ParameterLayout& layout, double peak_rate, double seconds, Index images,
                 Loss&& loss) {
     Parameters<float> weights(layout, options_.seed);
-    fovea::train::WeightAverage<float> average(weights);
-    fovea::train::Trainer<float, fovea::train::Adam<float>> trainer(
-        weights, fovea::train::Adam<float>(weights.values().size(), {.beta2 = 0.99}), workers_,
-        {.batch = kBatch, .shard = kShard});
-    const fovea::bound::WarmUpCosine rate{.peak = peak_rate, .warm_up = 0.02, .floor = 0.02};
-
-    progress_.begin(title);
-    const support::Stopwatch watch;
-    Index seen = 0;
-    // What is shown is the mean over the last steps.
-    double shown_loss = 0;
-    double shown_accuracy = 0;
-    for (double progress = 0; progress < 1;) {
-      const auto report = trainer.step(rate(progress), [&](Tape<float>& tape, const fovea::train::ShardTask& task) {
-        Shard& shard = shards_[static_cast<std::size_t>(task.worker)];
-        shard.fill(train_, magnifier_, static_cast<std::uint64_t>(seen + task.first), task.count);
-        return loss(tape, shard, task, progress);
-      });
-      average.update(weights);
-      seen += kBatch;
-      progress = std::max(static_cast<double>(seen) / static_cast<double>(images), watch.seconds() / seconds);
-
-      const double weight = std::max(1.0 / static_cast<double>(trainer.steps()), 0.005);
-      shown_loss += weight * (report.loss - shown_loss);
-      shown_accuracy += weight * (report.accuracy - shown_accuracy);
-      progress_.update({.fraction = std::min(progress, 1.0), .images = seen, .loss = shown_loss, .accuracy = shown_accuracy});
-    }
-    progress_.end();
-    return {average.parameters(), seen};
+    fovea::train::Trainer trainer(weights, fovea::train::Adam<float>(layout, {.beta2 = 0.99}), workers_,
+                                  {.batch = kBatch, .shard = kShard});
+    auto fitted = fovea::train::fit(trainer, stream_, loss,
+                                    {.steps = static_cast<std::uint64_t>((images + kBatch - 1) / kBatch),
+                                     .seconds = seconds,
+                                     .rate = fovea::bound::WarmUpCosine{.peak = peak_rate, .warm_up = 0.02, .floor = 0.02},
+                                     .seed = options_.seed,
+                                     .title = title,
+                                     .interruptible = false});
+    return {std::move(fitted.weights), static_cast<Index>(fitted.state.images)};
   }
 
   template <class LookingAt>
@@ -227,29 +153,24 @@ class Experiment {
                          LookingAt&& looking_at) {
     const fovea::train::Curriculum curriculum(saccader_options_);
     return train(title, saccader.layout(), kSaccaderRate, seconds, images,
-                 [&](Tape<float>& tape, const Shard& shard, const fovea::train::ShardTask& task, double progress) {
-                   fovea::model::Looking looking = looking_at(progress);
-                   looking.noise = {options_.seed, task.step, static_cast<std::uint64_t>(task.first)};
-                   const auto path = saccader.forward(tape, shard.proxies(tape), shard.images(), looking);
-                   const Var<float> loss = saccader.loss(tape, path, shard.labels(), curriculum.loss(progress));
-                   return fovea::train::ShardLoss<float>{loss, count_correct(path.logits(), shard.labels())};
+                 [&](Tape<float>& tape, const support::DigitShard& shard, const fovea::model::Moment& moment) {
+                   fovea::model::Looking looking = looking_at(moment.progress);
+                   looking.noise = moment.noise;
+                   const auto outcome =
+                       saccader.outcome(tape, shard.minibatch(tape), looking, curriculum.loss(moment.progress));
+                   return fovea::train::ShardLoss<float>{outcome.loss_sum, count_correct(outcome.logits, shard.labels())};
                  });
   }
 
   Trained train_proxy_only(const ProxyOnly& model, Index images) {
-    return train("proxy_only", model.layout(), kProxyOnlyRate, kNoLimit, images,
-                 [&](Tape<float>& tape, const Shard& shard, const fovea::train::ShardTask&, double) {
-                   const Var<float> logits = model.forward(tape, shard.proxies(tape));
-                   const Var<float> loss = fovea::nn::sum(tape, fovea::nn::cross_entropy(tape, logits, shard.labels()));
-                   return fovea::train::ShardLoss<float>{loss, count_correct(logits, shard.labels())};
-                 });
+    return train("proxy_only", model.layout(), kProxyOnlyRate, kNoLimit, images, fovea::train::learner(model));
   }
 
   /// A residual network over the whole canvas: all that is to be known about the image, at a size where it can be trained.
   double whole_canvas(Index images) {
     const fovea::model::FullResolution network({.classes = saccader_options_.classes, .width = 16, .blocks_per_stage = 1});
     const Trained trained = train("whole_canvas", network.layout(), kSaccaderRate, kNoLimit, images,
-                                  [&](Tape<float>& tape, const Shard& shard, const fovea::train::ShardTask&, double) {
+                                  [&](Tape<float>& tape, const support::DigitShard& shard, const fovea::model::Moment&) {
                                     const Var<float> logits = network.forward(tape, shard.canvases(tape));
                                     const Var<float> loss =
                                         fovea::nn::sum(tape, fovea::nn::cross_entropy(tape, logits, shard.labels()));
@@ -488,17 +409,18 @@ class Experiment {
   }
 
   const Options& options_;
-  support::Progress& progress_;
+  fovea::train::Progress& progress_;
   Workers workers_;
   fovea::data::ClutteredDigits train_;
   fovea::data::ClutteredDigits test_;
   fovea::model::SaccaderOptions saccader_options_;
   Magnifier magnifier_;
-  std::vector<Shard> shards_;
+  support::DigitStream stream_;
+  std::vector<support::DigitShard> shards_;
 };
 
 }  // namespace
 
-Results run(const Options& options, const Data& data, support::Progress& progress) {
+Results run(const Options& options, const Data& data, fovea::train::Progress& progress) {
   return Experiment(options, data, progress).run();
 }

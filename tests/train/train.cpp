@@ -8,9 +8,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 using namespace fovea;
@@ -89,6 +91,31 @@ TEST_CASE("trainer: the gradient is the mean over the minibatch, clipped by its 
   CHECK(std::sqrt(norm) == doctest::Approx(0.5).epsilon(1e-5));
 }
 
+TEST_CASE("trainer: the elements of the gradient are clipped, then its norm") {
+  const Regression model;
+  Parameters<float> weights(model.layout, 7);
+  Workers workers(1);
+  const auto loss = [&](Tape<float>& tape, const ShardTask& task) { return model.loss(tape, task); };
+  const auto gradient_of = [&](double value, double norm) {
+    train::Trainer trainer(weights, train::Adam<float>(weights.values().size()), workers,
+                           {.batch = 12, .shard = 12, .clip_value = value, .clip_norm = norm});
+    (void)trainer.step(0, loss);
+    return std::vector<float>(trainer.gradient().data(), trainer.gradient().data() + trainer.gradient().size());
+  };
+  const auto whole = gradient_of(0, 0);
+  const auto cut = gradient_of(0.7, 0);
+  const auto both = gradient_of(0.7, 0.3);
+  double norm = 0;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    CHECK(cut[i] == std::clamp(whole[i], -0.7F, 0.7F));
+    norm += std::pow(static_cast<double>(cut[i]), 2);
+  }
+  REQUIRE(norm > 0.3 * 0.3);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    CHECK(both[i] == doctest::Approx(cut[i] * 0.3 / std::sqrt(norm)).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("trainer: a gradient that is not finite stops with the parameter's name, and changes nothing") {
   const Regression model;
   Parameters<float> weights(model.layout, 7);
@@ -105,7 +132,10 @@ TEST_CASE("trainer: a gradient that is not finite stops with the parameter's nam
     trainer.step(0.1, bad);
     FAIL("an Error was expected");
   } catch (const Error& error) {
-    CHECK(std::string(error.what()).find("dense.w") != std::string::npos);
+    const std::string message = error.what();
+    CHECK(message.find("dense.w") != std::string::npos);
+    CHECK(message.find("step 0") != std::string::npos);
+    CHECK(message.find("sample 4 of the minibatch") != std::string::npos);
   }
   CHECK(std::memcmp(before.values().data(), weights.values().data(),
                     static_cast<std::size_t>(before.values().size()) * sizeof(float)) == 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// JPEG through libjpeg-turbo (2.1 or later): an overview, and regions for as little as the file allows.
-/// Optional header; link with libjpeg.
+/// Optional header: needs libjpeg (CMake component `jpeg`).
 ///
 /// What a region costs is what has to be entropy-decoded before it:
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// libjpeg-turbo as C++ can use it: bytes from a file or from memory, errors as Error, nothing that jumps over a destructor.
-/// Part of image/jpeg.hpp; needs libjpeg like that.
+/// Part of image/jpeg.hpp; needs libjpeg like that (CMake component `jpeg`).
 #pragma once
 
 #include <fovea/core/config.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Any picture by its content, whatever its name: JPEG by image/jpeg.hpp, TIFF by image/tiff.hpp, .npy by image/raw.hpp, and
-/// all others by image/vips.hpp. Needs the three libraries of those headers.
+/// all others by image/vips.hpp. Needs the three libraries of those headers (CMake component `open`).
 ///
 /// Whole-slide files that are plain tiled TIFFs (Aperio's .svs and their like) are read as such; what image/tiff.hpp refuses
 /// but OpenSlide knows (.ndpi) by that, and a MIRAX slide, a JPEG beside a folder of its name, too.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// TIFF by libtiff (4.5 or later): one picture, at the resolutions its file stores. Link with libtiff.
+/// TIFF by libtiff (4.5 or later): one picture, at the resolutions its file stores
+/// (CMake component `tiff`).
 ///
 /// | | |
 /// |---|---|

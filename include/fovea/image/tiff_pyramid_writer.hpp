@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Pictures as tiled TIFF with all lower resolutions, written from rows as they come, in bounded memory: what makes looking at
-/// a large picture cheap. Read by fovea/image/tiff.hpp, and by libvips, GDAL, OpenSlide and QuPath. Link with libtiff.
+/// a large picture cheap. Read by fovea/image/tiff.hpp, and by libvips, GDAL, OpenSlide and QuPath. Needs libtiff
+/// (CMake component `tiff`).
 #pragma once
 
 #include <fovea/core/config.hpp>

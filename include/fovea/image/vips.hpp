@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Pictures that libvips reads: PNG, WebP, HEIF and AVIF, JPEG XL, JPEG 2000, GIF, PPM, FITS, Radiance, the slides that
-/// OpenSlide knows, and DeepZoom folders. Needs libvips 8.14 or later (pkg-config: vips); what it was built with decides which.
+/// OpenSlide knows, and DeepZoom folders. Needs libvips 8.14 or later (pkg-config: vips; CMake component `vips`); what it was
+/// built with decides which.
 ///
 /// Loaders are chosen by content, not by name. JPEG and TIFF have readers of their own (image/jpeg.hpp, image/tiff.hpp); the
 /// loaders that hand a file to ImageMagick or a renderer, and those of tables and matrices, are refused.

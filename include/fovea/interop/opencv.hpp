@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Images of OpenCV as views and views as images of OpenCV: the same memory, nothing is copied. Needs OpenCV's core.
+/// Images of OpenCV as views and views as images of OpenCV: the same memory, nothing is copied. Needs OpenCV's core
+/// (CMake component `opencv`).
 ///
 /// A cv::Mat shares its pixels with its copies; the view does not: it is valid as long as one of them is. OpenCV's own
 /// functions keep colours in the order blue, green, red, and the library thinks in red, green, blue: as_rgb_view turns them by
