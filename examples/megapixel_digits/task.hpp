@@ -81,16 +81,6 @@ class Shard {
   std::vector<std::int32_t> labels_;
 };
 
-inline fovea::Index count_correct(const fovea::Var<float>& logits, std::span<const std::int32_t> labels) {
-  const auto rows = logits.values<2>();
-  fovea::Index correct = 0;
-  for (fovea::Index b = 0; b < rows.extent(0); ++b) {
-    const float* row = rows[b].data();
-    correct += std::max_element(row, row + rows.extent(1)) - row == labels[static_cast<std::size_t>(b)] ? 1 : 0;
-  }
-  return correct;
-}
-
 class Task {
  public:
   /// Test and calibration show the digits of `test`, at places of their own.
@@ -134,7 +124,7 @@ class Task {
           shard.fill(train_, {which.data(), static_cast<std::size_t>(task.count)});
           const model::Moment moment{progress, {options_.seed, task.step, static_cast<std::uint64_t>(task.first)}};
           const model::Outcome<float> result = outcome(tape, shard.minibatch(tape), moment);
-          return train::ShardLoss<float>{result.loss_sum, count_correct(result.logits, shard.labels())};
+          return train::ShardLoss<float>{result.loss_sum, train::count_correct(result.logits, shard.labels())};
         });
         average.update(weights);
         report.loss += done.loss / static_cast<double>(steps);
