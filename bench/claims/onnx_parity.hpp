@@ -77,7 +77,7 @@ double onnx_parity(const Model& model, const fovea::Parameters<float>& weights, 
     }
     if (!out.flush()) throw std::runtime_error("cannot write " + cases.string());
   }
-  const auto number = [](auto n) { return " " + std::to_string(n); };
+  const auto number = [](auto n) { return std::string(" ") + std::to_string(n); };
   const std::string command = "node '" + (source / "bench/claims/onnx_parity.mjs").string() + "' '" + modules.string() + "' '" +
                               graph.string() + "' '" + cases.string() + "'" + number(side) + number(side) + number(1) +
                               number(model.options().classes) + number(steps);

@@ -12,6 +12,7 @@
 #include <fovea/core/view.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -64,13 +65,16 @@ class Workers {
     if (count_ > 1 && count > 1) {
       {
         const std::lock_guard lock(mutex_);
-        busy_ = count_ - 1;
-        ++generation_;
+        busy_.store(count_ - 1, std::memory_order_relaxed);
+        generation_.fetch_add(1, std::memory_order_release);
       }
       wake_.notify_all();
       work(0);
-      std::unique_lock lock(mutex_);
-      done_.wait(lock, [this] { return busy_ == 0; });
+      const auto done = [this] { return busy_.load(std::memory_order_acquire) == 0; };
+      if (!soon(done)) {
+        std::unique_lock lock(mutex_);
+        done_.wait(lock, done);
+      }
     } else {
       work(0);
     }
@@ -96,16 +100,34 @@ class Workers {
   void serve(int worker) {
     std::uint64_t seen = 0;
     for (;;) {
-      {
+      const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
+      if (!soon(called)) {
         std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return stop_ || generation_ != seen; });
+        wake_.wait(lock, [&] { return stop_ || called(); });
         if (stop_) return;
-        seen = generation_;
       }
+      seen = generation_.load(std::memory_order_acquire);
       work(worker);
-      const std::lock_guard lock(mutex_);
-      if (--busy_ == 0) done_.notify_one();
+      if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        const std::lock_guard lock(mutex_);  // whoever waits does so by now, or will see it
+        done_.notify_one();
+      }
     }
+  }
+
+  /// Whether it comes true within the time that waking a thread takes: what waits for a short while does not sleep. Others that
+  /// want the core get it.
+  template <class Condition>
+  [[nodiscard]] static bool soon(Condition&& condition) {
+    constexpr std::chrono::microseconds most{200};
+    const auto start = std::chrono::steady_clock::now();
+    do {
+      for (int i = 0; i < 16; ++i) {
+        if (condition()) return true;
+        std::this_thread::yield();
+      }
+    } while (std::chrono::steady_clock::now() - start < most);
+    return condition();
   }
 
   int count_ = 1;
@@ -113,8 +135,8 @@ class Workers {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable done_;
-  std::uint64_t generation_ = 0;
-  int busy_ = 0;
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> busy_{0};
   bool stop_ = false;
   void (*job_)(void*, Index, int) = nullptr;
   void* context_ = nullptr;

@@ -170,7 +170,7 @@ class OnnxGraph {
     node.set_name(std::string(type) + "_" + std::to_string(nodes_.size()));
     for (const OnnxValue& input : inputs) node.add_input(input.name);
     for (const OnnxAttribute& attribute : attributes) *node.add_attribute() = attribute.proto;
-    for (int i = 0; i < outputs; ++i) node.add_output(node.name() + (outputs > 1 ? "_" + std::to_string(i) : ""));
+    for (int i = 0; i < outputs; ++i) node.add_output(outputs > 1 ? node.name() + "_" + std::to_string(i) : node.name());
     return node;
   }
 

@@ -76,7 +76,7 @@ struct FitOptions {
   std::function<double(double)> rate = bound::WarmUpCosine{.peak = 1e-3, .warm_up = 0.02, .floor = 0.02};  ///< of progress
   std::uint64_t seed = 1;  ///< of the random numbers of the loss
   double average = 0.99;   ///< decay of the average of the weights; 0: none
-  Index ahead = 1;         ///< minibatches made while one is computed; 0: none
+  Index ahead = 2;         ///< minibatches made while one is computed; 0: none
   int load_threads = -1;   ///< that make them; -1: as many as workers
 
   double validate_every = 1;  ///< epochs
@@ -278,16 +278,8 @@ class FitRun {
   }
 
   void step(Prefetch<typename D::Shard>& ahead) {
-    const ShardRange& mine = trainer_.my_shards();
-    const std::uint64_t first_item = state_.step * static_cast<std::uint64_t>(mine.count);
     const double rate = options_.rate(state_.progress);
-    state_.last = trainer_.step(rate, [&](Tape<T>& tape, const ShardTask& task) {
-      const model::Moment moment{state_.progress, {options_.seed, task.step, static_cast<std::uint64_t>(task.first)}};
-      if (task.shard < 0) return again(tape, task, moment);
-      const typename D::Shard& shard = ahead.take(first_item + static_cast<std::uint64_t>(task.shard - mine.first));
-      return loss_(tape, shard, moment);
-    });
-    for (Index i = 0; i < mine.count; ++i) ahead.give_back(first_item + static_cast<std::uint64_t>(i));
+    state_.last = trainer_.step(rate, ShardPass{*this, ahead});
     if (average_) average_->update(trainer_.parameters());
     unsaved_ = true;
     state_.step = trainer_.steps();
@@ -305,6 +297,26 @@ class FitRun {
     show();
     if (!options_.checkpoint.empty() && state_.seconds - sat_down_ - saved_ >= options_.checkpoint_every) save();
   }
+
+  /// What the trainer asks for: data that were made ahead, until its backward pass is over.
+  struct ShardPass {
+    FitRun& run;
+    Prefetch<typename D::Shard>& ahead;
+
+    [[nodiscard]] std::uint64_t item(const ShardTask& task) const {
+      const ShardRange& mine = run.trainer_.my_shards();
+      return task.step * static_cast<std::uint64_t>(mine.count) + static_cast<std::uint64_t>(task.shard - mine.first);
+    }
+    ShardLoss<T> operator()(Tape<T>& tape, const ShardTask& task) {
+      const model::Moment moment{run.state_.progress, {run.options_.seed, task.step, static_cast<std::uint64_t>(task.first)}};
+      if (task.shard < 0) return run.again(tape, task, moment);
+      const typename D::Shard& shard = ahead.take(item(task));
+      return run.loss_(tape, shard, moment);
+    }
+    void done(const ShardTask& task) {
+      if (task.shard >= 0) ahead.give_back(item(task));
+    }
+  };
 
   /// A sample that is asked for again, alone.
   ShardLoss<T> again(Tape<T>& tape, const ShardTask& task, const model::Moment& moment) {

@@ -486,7 +486,9 @@ class SafetensorsWriter {
     };
     std::string text = "{";
     const auto member = [&](const std::string& key) -> std::string& {
-      return text += (text.back() == '{' ? "" : ",") + quoted(key) + ":";
+      if (text.back() != '{') text += ',';
+      text += quoted(key);
+      return text += ':';
     };
     if (!metadata_.empty()) {
       member(std::string(detail::kSafetensorsMetadata)) += "{";

@@ -221,9 +221,9 @@ class Trainer {
   }
 
   /// One step. `loss(tape, task)` runs the forward pass of a shard on the tape and returns its ShardLoss<T>; it is called
-  /// from several threads at once. Where a gradient or the loss is not finite, throws NotFinite with the parameter's name, the
-  /// step and the sample, and leaves the parameters as they were. So it does where a shard or another rank fails, and throws an
-  /// Error.
+  /// from several threads at once. If it has a member `done(task)`, that is called once the backward pass is over too. Where a
+  /// gradient or the loss is not finite, throws NotFinite with the parameter's name, the step and the sample, and leaves the
+  /// parameters as they were. So it does where a shard or another rank fails, and throws an Error.
   template <class Loss>
     requires std::invocable < Loss&, Tape<T>
   &, const ShardTask& > StepReport step(double learning_rate, Loss&& loss) {
@@ -311,6 +311,7 @@ class Trainer {
     *result.loss_sum.gradient += T(1) / static_cast<T>(options_.batch);
     const T sum = result.loss_sum.item();
     tape.backward();
+    if constexpr (requires { loss.done(task); }) loss.done(task);
     return {sum, result.correct};
   }
 
