@@ -60,6 +60,10 @@ class ThreadRanks final : public fovea::train::Ranks {
   [[nodiscard]] int size() const noexcept override { return size_; }
   void send(int to, const void* data, std::size_t bytes) override { post_.put(rank_, to, data, bytes); }
   void receive(int from, void* data, std::size_t bytes) override { post_.take(from, rank_, data, bytes); }
+  void exchange(int with, const void* sent, void* received, std::size_t bytes) override {
+    send(with, sent, bytes);
+    receive(with, received, bytes);
+  }
 
  private:
   Post& post_;

@@ -131,19 +131,24 @@ TEST_CASE("fit: 200 steps have the same bytes on any number of threads and ranks
     other.load_threads = static_cast<int>(ahead);
     CHECK(run(other, 2) == one);
   }
-  for (const int size : {2, 3, 7}) {
-    CAPTURE(size);
-    std::mutex mutex;
-    std::vector<Outcome> outcomes;
-    fovea_test::run_ranks(size, [&](train::Ranks& ranks) {
-      train::FitOptions mine = options;
-      mine.interruptible = false;
-      const Outcome outcome = run(mine, ranks.rank() == 0 ? 2 : 1, {}, {}, &ranks);
-      const std::lock_guard lock(mutex);
-      outcomes.push_back(outcome);
-    });
-    REQUIRE(outcomes.size() == static_cast<std::size_t>(size));
-    for (const Outcome& outcome : outcomes) CHECK(outcome == one);
+  // 7 shards, which no number of ranks divides evenly, and 8.
+  for (const train::TrainerOptions& of_trainer :
+       {train::TrainerOptions{.batch = 20, .shard = 3}, train::TrainerOptions{.batch = 16, .shard = 2}}) {
+    const Outcome alone = run(options, 2, {}, {}, nullptr, of_trainer);
+    for (const int size : {2, 3, 4, 7}) {
+      CAPTURE(size);
+      std::mutex mutex;
+      std::vector<Outcome> outcomes;
+      fovea_test::run_ranks(size, [&](train::Ranks& ranks) {
+        train::FitOptions mine = options;
+        mine.interruptible = false;
+        const Outcome outcome = run(mine, ranks.rank() == 0 ? 2 : 1, {}, {}, &ranks, of_trainer);
+        const std::lock_guard lock(mutex);
+        outcomes.push_back(outcome);
+      });
+      REQUIRE(outcomes.size() == static_cast<std::size_t>(size));
+      for (const Outcome& outcome : outcomes) CHECK(outcome == alone);
+    }
   }
   // Another seed is another training.
   train::FitOptions other = options;

@@ -96,9 +96,24 @@ class MpiRanks final : public Ranks {
       return MPI_Irecv(to + at, count, MPI_BYTE, from, 0, all_, request);
     });
   }
+  void exchange(int with, const void* sent, void* received, std::size_t bytes) override {
+    const auto* from = static_cast<const std::byte*>(sent);
+    auto* to = static_cast<std::byte*>(received);
+    in_pieces(bytes, [&](std::size_t at, int count, MPI_Request* request) {
+      MPI_Request sending = MPI_REQUEST_NULL;
+      const int status = MPI_Isend(from + at, count, MPI_BYTE, with, 0, all_, &sending);
+      if (status != MPI_SUCCESS) return status;
+      const int other = MPI_Irecv(to + at, count, MPI_BYTE, with, 0, all_, request);
+      if (other != MPI_SUCCESS) return other;
+      wait(*request);
+      wait(sending);
+      return MPI_SUCCESS;
+    });
+  }
 
  private:
   static constexpr std::size_t kMostBytes = std::size_t{1} << 30U;  ///< of one message: its size is an int
+  static constexpr double kAwake = 3e-4;                            ///< seconds, about what waking a thread takes
   static constexpr double kGrace = 0.5;                             ///< seconds after a signal
   static constexpr double kFarewell = 5;
 
@@ -123,16 +138,16 @@ class MpiRanks final : public Ranks {
   void wait(MPI_Request& request) {
     const Stopwatch watch;
     double interrupted = -1;
-    for (int tries = 0;; ++tries) {
+    for (;;) {
       int done = 0;
       check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "a message");
       if (done != 0) return;
-      if (tries < 20) {
+      const double now = watch.seconds();
+      if (now < kAwake) {
         std::this_thread::yield();
         continue;
       }
       std::this_thread::sleep_for(std::chrono::microseconds(20));
-      const double now = watch.seconds();
       if (interrupted < 0 && Interrupt::requested()) interrupted = now;
       require(interrupted < 0 || now - interrupted < kGrace, "MPI: rank ", rank_,
               ": no answer from another rank after a signal to end");

@@ -277,7 +277,7 @@ class Trainer {
 
  private:
   /// Elements of a piece of the gradient that travels alone: large enough that the time of a message is that of its bytes.
-  static constexpr Index kPiece = Index{1} << 15;
+  static constexpr Index kPiece = Index{1} << 16;
 
   [[nodiscard]] Index size() const noexcept { return parameters_.values().size(); }
   /// Where a row says that its shard failed.
