@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The claims of training: threads, ranks, the cost of determinism and of files, the pipeline of data, kills, the ONNX export.
 //
-//   claims_training       about ten minutes on two cores, which nothing else should use
+//   claims_training       about four minutes on two cores, which nothing else should use
 //
 // Times are of the demo's training (examples/cluttered_digits): the default saccader, batches of 32 in shards of 16, images
 // made as they are needed. What is compared runs in turns, a second each; medians.
