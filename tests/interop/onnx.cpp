@@ -137,6 +137,8 @@ TEST_CASE("a graph of ONNX answers as a saccader does") {
     const auto graph = interop::to_onnx(chooser, Parameters<float>(chooser.layout(), 3), {90, 110});
     CHECK(ops(graph).contains("ArgMax"));
     CHECK(difference(chooser, {90, 110}) <= 1e-5);
+    o.policy.worth = 3;
+    CHECK(difference(model::Saccader(o), {90, 110}) <= 1e-5);
   }
   SUBCASE("that looks where it is told, as often as it is told") {
     CHECK(difference(model::Saccader(small()), {50, 50}, {.gaze = model::Gaze::centre, .steps = 2}) <= 1e-5);

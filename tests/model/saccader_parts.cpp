@@ -166,6 +166,128 @@ TEST_CASE("saccader parts: derivatives with every head, every look answering by 
     o.closed_loop = false;
     check<Built<WithHead<model::AttentionHead>>>(o, drawing());
   }
+  SUBCASE("counting") { check<Built<WithHead<model::CountHead>>>(o, drawing()); }
+  SUBCASE("finding two") { check<Built<WithHead<model::PairHead>>>(o, drawing()); }
+}
+
+TEST_CASE("saccader parts: derivatives with the deeper network of glimpses, of any extent") {
+  using Deep = BasicSaccader<model::ConvMap, model::DeepConvVector>;
+  SaccaderOptions o = tiny();
+  o.filters = 4;
+  for (const Extents<2> extent : {Extents<2>{8, 9}, Extents<2>{3, 17}, Extents<2>{4, 4}}) {
+    o.glimpse = extent;
+    check<Deep>(o, drawing());
+  }
+  ParameterLayout layout;
+  CHECK(model::DeepConvVector(layout, "n", {64, 64}, 1).features() == 128);
+}
+
+TEST_CASE("saccader parts: a head that counts answers the distribution of a sum") {
+  using Counts = Built<WithHead<model::CountHead>>;
+  SaccaderOptions o = tiny();
+  o.classes = 7;
+  const Counts saccader(o);
+  const Parameters<float> weights(saccader.layout(), 1);
+  const Pictures<float> pictures(1, {33, 40}, 1, 1.0);
+  Arena arena;
+  const auto answer = saccader.classify(pictures.sources()[0], weights, arena);
+  double sum = 0;
+  double mean = 0;
+  for (std::size_t k = 0; k < 7; ++k) {
+    sum += static_cast<double>(answer.probabilities[k]);
+    mean += static_cast<double>(k) * static_cast<double>(answer.probabilities[k]);
+  }
+  CHECK(sum == doctest::Approx(1).epsilon(1e-5));
+  // Of two looks that each begin at a mean near 1.
+  CHECK(mean > 0.8);
+  CHECK(mean < 3.2);
+}
+
+TEST_CASE("saccader parts: partial answers of pairs") {
+  const model::UnorderedPairs pairs(6);  // of three things
+  CHECK(pairs.states() == 10);
+  std::vector<Index> classes;
+  for (Index i = 1; i <= 3; ++i) {
+    CHECK(pairs.compose(0, i) == i);
+    CHECK(pairs.amount(i) == 1);
+    for (Index j = i; j <= 3; ++j) {
+      CHECK(pairs.compose(i, j) == pairs.compose(j, i));
+      CHECK(pairs.amount(pairs.compose(i, j)) == 2);
+      CHECK(pairs.compose(pairs.compose(i, j), 1) == -1);
+      classes.push_back(pairs.compose(i, j) - pairs.state_of(0));
+    }
+  }
+  CHECK(classes == std::vector<Index>{0, 1, 2, 3, 4, 5});  // as data::combined_label() numbers them
+  CHECK_THROWS_AS(model::UnorderedPairs(7), Error);
+}
+
+TEST_CASE("saccader parts: what a look is worth is learned from what it told, whether the policy learns or not") {
+  SaccaderOptions o = choosing();
+  o.policy.worth = 3;
+  const Saccader saccader(o);
+  auto weights = stirred<double>(saccader.layout(), 3, 0.05);
+  for (Index i = 0; i < weights.at("policy.worth.w").size(); ++i) weights.at("policy.worth.w")[i] = 0;
+  weights.at("policy.worth.b")[0] = 0.25;  // of what was not seen ...
+  weights.at("policy.worth.b")[1] = 0;     // ... and of what was
+  const Pictures<float> pictures(2, {33, 40}, 1, 1.0);
+  Looking looking = drawing();
+  looking.policy_learns = false;
+  SaccaderLoss loss{{0, 0, 0}, 0, 0, 0, 0};
+  loss.worth = 0.5;
+  Arena arena;
+  Tensor<double, 1> gradient({weights.values().size()});
+  Tape<double> tape(arena, weights.values(), gradient.view());
+  const auto path = saccader.forward(tape, proxies(tape, o, pictures), pictures.sources(), looking);
+  double squares = 0;
+  double differences = 0;
+  for (const auto& step : path.steps) {
+    for (Index b = 0; b < 2; ++b) {
+      CHECK(step.look.worth.value[b] == 0.25);
+      const double* e = step.evidence.value + 3 * b;
+      const double z = std::exp(e[0]) + std::exp(e[1]) + std::exp(e[2]);
+      double told = std::log(3.0);
+      for (int k = 0; k < 3; ++k) told += std::exp(e[k]) / z * (e[k] - std::log(z));
+      squares += (0.25 - told) * (0.25 - told) / 3;
+      differences += (0.25 - told) / 3;
+    }
+  }
+  const auto total = saccader.loss(tape, path, std::span<const std::int32_t>(kLabels), loss);
+  SaccaderLoss without = loss;
+  without.worth = 0;
+  const auto rest = saccader.loss(tape, path, std::span<const std::int32_t>(kLabels), without);
+  CHECK(total.value[0] - rest.value[0] == doctest::Approx(0.5 * 0.5 * squares));
+  tape.backward(total);
+  for (const auto& entry : saccader.layout().entries()) {
+    if (entry.name == "policy.worth.b") CHECK(gradient.view()[entry.parameter.offset] == doctest::Approx(0.5 * differences));
+  }
+  // What looks tell is not changed to suit what was thought.
+  for (const char* name : {"glimpse_network", "head", "policy.key", "policy.salience"}) {
+    CHECK(largest(saccader.layout(), gradient, name) <= 1e-12);
+  }
+}
+
+TEST_CASE("saccader parts: looks go where they are thought to be worth it") {
+  SaccaderOptions o = choosing();
+  o.policy.worth = 1e4;  // nothing else counts
+  o.policy.inhibition = 1e6;
+  o.policy.salience = 0;
+  o.policy.window = 0;
+  o.policy.reach = 0;
+  const Saccader saccader(o);
+  auto weights = stirred<float>(saccader.layout(), 3);
+  const Index half = weights.at("policy.worth.w").size() / 2;
+  for (Index i = 0; i < half; ++i) weights.at("policy.worth.w")[2 * i + 1] = 0;  // whether seen or not
+  weights.at("policy.worth.b")[1] = 0;
+  const Pictures<float> pictures(1, {33, 40}, 1, 1.0);
+  Arena arena;
+  Tensor<float, 1> gradient({weights.values().size()});
+  Tape<float> context(arena, weights.values(), gradient.view());
+  const auto path = saccader.forward(context, proxies(context, o, pictures), pictures.sources(), Looking{});
+  float previous = path.steps[0].look.worth.value[0];
+  for (const auto& step : path.steps) {
+    CHECK(step.look.worth.value[0] <= previous);  // the best first, then the best of what is left
+    previous = step.look.worth.value[0];
+  }
 }
 
 TEST_CASE("saccader parts: derivatives of every task, weighted, and of every aid of the loss") {

@@ -363,6 +363,28 @@ class OnnxContext : public Inference<float> {
     }
     set(y, graph_.node("Where", {any, graph_.number(static_cast<float>(-op.inhibition)), graph_.number(0)}));
   }
+  void trace(const model::traced::Overlap& op, const Var<float>& y, Vars in) {
+    OnnxValue most;
+    for (const Var<float>& region : in) {
+      const OnnxValue half =
+          graph_.node("Add", {graph_.slice(value(region), 1, 0, 1), graph_.number(static_cast<float>(op.scale))});
+      const auto share = [&](std::size_t axis) {
+        const Index n = op.grid[axis];
+        std::vector<float> all;
+        for (Index i = 0; i < product(op.grid); ++i) {
+          all.push_back(static_cast<float>(kernel::cell_centre(axis == 0 ? i / op.grid[1] : i % op.grid[1], n)));
+        }
+        const OnnxValue centre = graph_.slice(value(region), 1, axis == 0 ? 2 : 1, 1);
+        const OnnxValue away = graph_.node("Abs", {graph_.node("Sub", {graph_.constant({1, product(op.grid)}, all), centre})});
+        const OnnxValue part =
+            graph_.node("Div", {graph_.node("Sub", {half, away}), graph_.number(static_cast<float>(2 * op.scale))});
+        return graph_.node("Clip", {part, graph_.number(0), graph_.number(1)});
+      };
+      const OnnxValue here = graph_.node("Mul", {share(0), share(1)});
+      most = most.name.empty() && most.missing.empty() ? here : graph_.node("Max", {most, here});
+    }
+    set(y, most);
+  }
   void trace(const model::traced::Choice& op, const Var<float>& /*y*/, Vars in) {
     cells_[op.cells] = graph_.node("ArgMax", {value(in[0])}, {{"axis", Index{1}}, {"keepdims", Index{0}}});
   }

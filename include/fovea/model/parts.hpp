@@ -15,8 +15,10 @@
 #include <fovea/glimpse/region.hpp>
 #include <fovea/model/location.hpp>
 #include <fovea/model/networks.hpp>
+#include <fovea/nn/composition.hpp>
 #include <fovea/nn/dense.hpp>
 #include <fovea/nn/elementwise.hpp>
+#include <fovea/nn/loss.hpp>
 #include <fovea/nn/pointwise.hpp>
 #include <fovea/nn/recurrent.hpp>
 #include <fovea/nn/reshape.hpp>
@@ -25,7 +27,11 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace fovea::inline FOVEA_ABI {
 namespace model {
@@ -179,6 +185,9 @@ class TwoLstms {
 ///     evidence(context, x)                    what each look says: [N, inputs] to [N, E], of any number of looks
 ///     add(context, evidence, more, t)         the evidence of the looks before t, and what look t says: [B, E']
 ///     logits(context, evidence, steps)        of the first `steps` looks: [B, K]
+///     told(context, evidence)                 optional: how much one look told [B]; otherwise log K less the entropy of its
+///     own
+///                                             answer
 ///
 /// Built as N(layout, name, inputs, outputs, sizes).
 
@@ -315,6 +324,143 @@ class AttentionHead : public Additive {
   nn::Dense weight_;
   nn::Dense classes_;
 };
+
+/// A composition says what partial answers there are, and what two of them come to together:
+///
+///     Composition(classes)       for K classes; throws Error where there cannot be as many
+///     states()                   how many partial answers
+///     compose(i, j)              the partial answer of i here and j there, whichever comes first; -1: they do not go together
+///     amount(i)                  how much of the answer i is, 0 for nothing, of which there is one
+///     state_of(k)                the partial answer that is class k
+
+/// How many: 0, ..., K - 1, the last for all beyond.
+class Counts {
+ public:
+  explicit Counts(Index classes) : classes_(classes) {}
+  [[nodiscard]] Index states() const noexcept { return classes_; }
+  [[nodiscard]] Index compose(Index i, Index j) const noexcept { return std::min(i + j, classes_ - 1); }
+  [[nodiscard]] Index amount(Index i) const noexcept { return i; }
+  [[nodiscard]] Index state_of(Index k) const noexcept { return k; }
+
+ private:
+  Index classes_;
+};
+
+/// Which two of n things, in any order, perhaps the same twice: K = n (n + 1) / 2 classes (0, 0), (0, 1), ..., (n - 1, n - 1).
+/// A partial answer is nothing, one thing, or two.
+class UnorderedPairs {
+ public:
+  explicit UnorderedPairs(Index classes) : classes_(classes) {
+    while (things_ * (things_ + 1) / 2 < classes) ++things_;
+    require(things_ * (things_ + 1) / 2 == classes, "unordered pairs: n (n + 1) / 2 classes expected, ", classes, " came");
+  }
+  [[nodiscard]] Index states() const noexcept { return 1 + things_ + classes_; }
+  [[nodiscard]] Index compose(Index i, Index j) const noexcept {
+    if (i == 0 || j == 0) return i + j;
+    if (amount(i) + amount(j) > 2) return -1;
+    const Index low = std::min(i, j) - 1;
+    return state_of(low * things_ - low * (low - 1) / 2 + std::max(i, j) - 1 - low);
+  }
+  [[nodiscard]] Index amount(Index i) const noexcept { return i == 0 ? 0 : i <= things_ ? 1 : 2; }
+  [[nodiscard]] Index state_of(Index k) const noexcept { return 1 + things_ + k; }
+
+ private:
+  Index classes_;
+  Index things_ = 1;
+};
+
+/// Evidence is a distribution over partial answers: what the look has found that no look before it had. The answer is the
+/// distribution of what all of them compose to, the logits its logarithms; each look has only to say what is before it. The
+/// answer after a part of the looks is of that part alone, so aids that ask it for the whole one (BasicSaccaderLoss::prefix,
+/// ::each_look) are not for this head. Before it learns, a look finds an amount of n with probability 2^-n: with as much of
+/// everything, a few looks would find too much. What a look is worth (PolicyOptions::worth) is here the amount expected of it.
+template <class Composition>
+class ComposingHead {
+ public:
+  ComposingHead(ParameterLayout& layout, std::string_view name, Index inputs, Index classes, const NetworkSizes& sizes)
+      : ComposingHead(layout.scope(name), layout, inputs, classes, sizes) {}
+
+  template <Context C>
+  [[nodiscard]] VarOf<C> evidence(C& context, VarOf<C> x) const {
+    const VarOf<C> scores = states_(context, nn::relu(context, hidden_(context, x)));
+    return nn::softmax(context, nn::add(context, scores, repeated(context, facts_->start, scores.shape)));
+  }
+  template <Context C>
+  [[nodiscard]] VarOf<C> add(C& context, VarOf<C> evidence, VarOf<C> more, Index t) const {
+    return t == 0 ? more : nn::compose(context, std::as_const(facts_->table).view(), evidence, more);
+  }
+  template <Context C>
+  [[nodiscard]] VarOf<C> logits(C& context, VarOf<C> found, Index /*steps*/) const {
+    const VarOf<C> answers = nn::slice(context, found, facts_->first_class, facts_->classes);
+    return nn::pointwise(
+        context,
+        [](double p) {
+          constexpr double least = 1e-6;  // log p has no bound, and no loss should either
+          return kernel::Partials<1>{std::log(p + least), {1 / (p + least)}};
+        },
+        answers);
+  }
+  /// How much a look told, [B].
+  template <Context C>
+  [[nodiscard]] VarOf<C> told(C& context, VarOf<C> evidence) const {
+    return nn::pointwise_sum(
+        context,
+        [](double p, double amount) {
+          return kernel::Partials<2>{p * amount, {amount, p}};
+        },
+        evidence, repeated(context, facts_->amounts, evidence.shape));
+  }
+
+ private:
+  struct Facts {
+    Index classes = 0;
+    Index first_class = 0;  ///< the state of class 0, which the others follow
+    Tensor<std::int32_t, 2> table;
+    std::vector<double> amounts;
+    std::vector<double> start;  ///< scores of the states before anything is learned
+  };
+
+  static std::shared_ptr<const Facts> facts_of(Index classes) {
+    const Composition c(classes);
+    const Index states = c.states();
+    auto facts = std::make_shared<Facts>();
+    facts->classes = classes;
+    facts->first_class = c.state_of(0);
+    facts->table = Tensor<std::int32_t, 2>({states, states});
+    std::vector<double> of_amount(static_cast<std::size_t>(states));
+    for (Index i = 0; i < states; ++i) {
+      for (Index j = 0; j < states; ++j) facts->table(i, j) = static_cast<std::int32_t>(c.compose(i, j));
+      facts->amounts.push_back(static_cast<double>(c.amount(i)));
+      ++of_amount[static_cast<std::size_t>(c.amount(i))];
+    }
+    for (Index i = 0; i < states; ++i) {
+      const auto amount = static_cast<std::size_t>(c.amount(i));
+      facts->start.push_back(-std::log(2.0) * static_cast<double>(amount) - std::log(of_amount[amount]));
+    }
+    return facts;
+  }
+
+  ComposingHead(const ParameterLayout::Scope&, ParameterLayout& layout, Index inputs, Index classes, const NetworkSizes& sizes)
+      : facts_(facts_of(classes)),
+        hidden_(layout, "hidden", inputs, sizes.features),
+        states_(layout, "states", sizes.features, facts_->table.extent(0)) {}
+
+  /// `row` for every sample, [B, S].
+  template <Context C>
+  [[nodiscard]] static VarOf<C> repeated(C& context, const std::vector<double>& row, const Shape& shape) {
+    const VarOf<C> rows = context.constant(shape);
+    for (Index i = 0; i < rows.size(); ++i) {
+      rows.value[i] = static_cast<typename C::Scalar>(row[static_cast<std::size_t>(i % shape[1])]);
+    }
+    return rows;
+  }
+
+  std::shared_ptr<const Facts> facts_;  ///< the same for all copies
+  nn::Dense hidden_;
+  nn::Dense states_;
+};
+using CountHead = ComposingHead<Counts>;
+using PairHead = ComposingHead<UnorderedPairs>;
 
 // ----------------------------------------------------------------------------------------------------------------- the sets
 

@@ -6,6 +6,7 @@
 #include <fovea/core/config.hpp>
 #include <fovea/core/parameters.hpp>
 #include <fovea/core/tape.hpp>
+#include <fovea/kernel/attention.hpp>
 #include <fovea/model/networks.hpp>
 #include <fovea/nn/attention.hpp>
 #include <fovea/nn/context.hpp>
@@ -56,11 +57,13 @@ struct PolicyOutput {
   /// choice without knowledge [B].
   Var<T> choice_log_probability = {};
   Var<T> choice_kl = {};
+  /// What the policy thinks a look at the chosen place will tell [B], in nats: learned by itself (BasicSaccaderLoss::worth).
+  Var<T> worth = {};
 
-  /// The same, of which no gradient is wanted.
+  /// The same, of which no gradient is wanted but of its worth.
   [[nodiscard]] PolicyOutput detached() const noexcept {
     return {nn::detach(mean),   nn::detach(log_deviation),          nn::detach(attention), nn::detach(logits),
-            nn::detach(places), nn::detach(choice_log_probability), nn::detach(choice_kl)};
+            nn::detach(places), nn::detach(choice_log_probability), nn::detach(choice_kl), worth};
   }
 };
 
@@ -75,6 +78,7 @@ struct PolicyOptions {
   double inhibition = 10;  ///< taken off the logits of places looked at already, out to ...
   double inhibited = 0.5;  ///< ... so many half-extents of the region there
   double salience = 8;     ///< at the start, added to the logits of what stands out most; learned
+  double worth = 0;        ///< added to the logits for each nat that a look at the place is thought to tell; 0: no such thought
 };
 
 namespace traced {
@@ -87,6 +91,12 @@ struct Inhibition {
   Extents<2> grid;
   double inhibition;
   double inhibited;
+};
+/// How much of a region of half-extent `scale` around each place of a grid lies within one of the regions looked at before, the
+/// inputs; the most of any.
+struct Overlap {
+  Extents<2> grid;
+  double scale;
 };
 /// The cell of each sample's greatest logit, from here on known by where it is; makes no Var.
 struct Choice {
@@ -121,7 +131,9 @@ template <Context C>
 /// training and the most probable when answering; the mean is taken of the attention close by. The choice learns from the
 /// evidence that came of it (BasicSaccader::forward). No place is chosen twice: inhibition of return. The choice starts at what
 /// stands out (image/salience.hpp), without which a look at random meets an object once in a hundred times. Both are of L.
-/// Itti, C. Koch, E. Niebur, IEEE Trans. PAMI 20(11), 1998.
+/// Itti, C. Koch, E. Niebur, IEEE Trans. PAMI 20(11), 1998. With PolicyOptions::worth the map also says of each place how much
+/// a look there would tell, which is learned from what looks did tell, a regression of far less variance than the score of a
+/// choice.
 class AttentionPolicy {
  public:
   /// map_features = F, state = S of PolicyInput; `scale`: the half-extent of the regions when training ends.
@@ -129,12 +141,15 @@ class AttentionPolicy {
                   const PolicyOptions& options = {})
       : AttentionPolicy(layout.scope(name), layout, map_features, state, scale, options) {}
 
-  /// Of every place of the map, how far its object's centre is from its own, [B, h * w, 2].
+  /// Of every place of the map, how far its object's centre is from its own, and, where that is thought of, its worth and by
+  /// how much that changes where all of it was seen: [B, h * w, 2 or 4].
   template <Context C>
   [[nodiscard]] VarOf<C> survey(C& context, VarOf<C> map) const {
-    const Index places = map.shape[0] * map.shape[1] * map.shape[2];
-    const VarOf<C> local = nn::tanh(context, place_offset_(context, map.reshape({places, map.shape[3]})));
-    return local.reshape({map.shape[0], map.shape[1] * map.shape[2], 2});
+    const Index places = map.shape[1] * map.shape[2];
+    const VarOf<C> rows = map.reshape({map.shape[0] * places, map.shape[3]});
+    VarOf<C> local = nn::tanh(context, place_offset_(context, rows));
+    if (worth_) local = nn::concat(context, {local, (*worth_)(context, rows)});
+    return local.reshape({map.shape[0], places, local.shape[1]});
   }
 
   template <Context C>
@@ -143,9 +158,15 @@ class AttentionPolicy {
     const Index batch = input.map.shape[0];
     const Extents<2> grid{input.map.shape[1], input.map.shape[2]};
     PolicyOutput<T> out;
+    VarOf<C> seen;
     out.logits = nn::key_scores(context, input.map, key_(context, input.state));
     if (chooses_) {
       out.logits = nn::add(context, out.logits, nn::scale_by(context, context.parameter(salience_), input.salience));
+      if (worth_) {
+        if (!input.regions.empty()) seen = seen_before(context, input, grid);
+        const VarOf<C> worth = expected_worth(context, rows_of(input.survey), seen);
+        out.logits = nn::axpy(context, static_cast<T>(options_.worth), nn::detach(worth).reshape(out.logits.shape), out.logits);
+      }
       out.logits = inhibit(context, out.logits, input, grid);
     }
     out.attention = nn::softmax(context, out.logits);
@@ -155,6 +176,7 @@ class AttentionPolicy {
     if (input.scale >= options_.mean_above) {
       place = nn::expected_coordinates(context, out.attention, grid[0], grid[1]);
       offset = nn::attention_pool(context, out.attention, input.survey);
+      if (worth_) offset = nn::slice(context, offset, 0, 2);
     } else {
       const View<const std::int32_t, 1> cells = choose(context, out, input);
       const auto within = [&](Index cells_along) {  // half of them are a half-image
@@ -162,9 +184,20 @@ class AttentionPolicy {
       };
       place = nn::local_coordinates(context, out.attention, cells, grid, {within(grid[0]), within(grid[1])});
       const Index n = grid[0] * grid[1];
-      offset = nn::detail::copies_of_samples(context, input.survey.reshape({batch * n, 2}), batch,
+      offset = nn::detail::copies_of_samples(context, rows_of(input.survey), batch,
                                              [cells, n](Index b) { return b * n + cells[b]; });
       nn::trace(context, traced::RowOfCell{cells.data()}, offset, input.survey);
+      if (worth_) {
+        if constexpr (C::recording) {  // nobody else asks
+          VarOf<C> there;
+          if (seen.value != nullptr) {
+            there = context.constant(Shape{batch, 1});
+            for (Index b = 0; b < batch; ++b) there.value[b] = seen.value[b * n + cells[b]];
+          }
+          out.worth = expected_worth(context, offset, there).reshape({batch});
+        }
+        offset = nn::slice(context, offset, 0, 2);
+      }
     }
     const auto reach = static_cast<T>(reach_);
     const VarOf<C> state = nn::tanh(context, state_offset_(context, nn::concat(context, {input.features, input.state})));
@@ -189,6 +222,49 @@ class AttentionPolicy {
         place_offset_(layout, "place_offset", map_features, 2, {.weights = nn::constant(0)}),
         state_offset_(layout, "state_offset", 2 * state, 3, {.weights = nn::constant(0)}) {
     if (chooses_) salience_ = layout.add("salience", Shape{1}, nn::constant(options.salience));
+    if (chooses_ && options.worth > 0)
+      worth_.emplace(layout, "worth", map_features, 2, nn::DenseOptions{.weights = nn::constant(0)});
+  }
+
+  template <class V>
+  [[nodiscard]] static V rows_of(const V& survey) {
+    return survey.reshape({survey.shape[0] * survey.shape[1], survey.shape[2]});
+  }
+
+  /// How much of a region around each place was seen before, in [0, 1], [B, h * w].
+  template <Context C>
+  [[nodiscard]] static VarOf<C> seen_before(C& context, const PolicyInput<typename C::Scalar>& input, Extents<2> grid) {
+    using T = typename C::Scalar;
+    const Index batch = input.map.shape[0];
+    const VarOf<C> seen = context.constant(Shape{batch, grid[0] * grid[1]});
+    std::fill_n(seen.value, seen.size(), T(0));
+    const auto share = [&](T half, T centre, Index i, Index n) {
+      const T away = std::abs(static_cast<T>(kernel::cell_centre(i, n)) - centre);
+      const auto scale = static_cast<T>(input.scale);
+      return std::clamp((scale + half - away) / (2 * scale), T(0), T(1));
+    };
+    for (const Var<T>& regions : input.regions) {
+      for (Index b = 0; b < batch; ++b) {
+        const T* r = regions.value + 3 * b;
+        T* to = seen.value + b * grid[0] * grid[1];
+        for (Index i = 0; i < grid[0]; ++i) {
+          const T down = share(r[0], r[2], i, grid[0]);
+          for (Index j = 0; down > 0 && j < grid[1]; ++j) {
+            to[i * grid[1] + j] = std::max(to[i * grid[1] + j], down * share(r[0], r[1], j, grid[1]));
+          }
+        }
+      }
+    }
+    nn::trace_all(context, traced::Overlap{grid, input.scale}, seen, input.regions);
+    return seen;
+  }
+
+  /// [N, 1], of rows of the survey [N, 4], and how much of each was seen, N numbers, or empty where nothing was.
+  template <Context C>
+  [[nodiscard]] static VarOf<C> expected_worth(C& context, VarOf<C> rows, VarOf<C> seen) {
+    const VarOf<C> unseen = nn::slice(context, rows, 2, 1);
+    if (seen.value == nullptr) return unseen;
+    return nn::add(context, unseen, nn::multiply(context, seen.reshape(unseen.shape), nn::slice(context, rows, 3, 1)));
   }
 
   /// The logits less what inhibits the cells around earlier looks.
@@ -254,10 +330,11 @@ class AttentionPolicy {
     const Index n = grid[0] * grid[1];
     const VarOf<C> all = nn::output(context, Shape{batch, n, 3}, log_scale, input.survey, state);
     const auto reach = static_cast<T>(reach_);
+    const Index columns = input.survey.shape[2];
     for (Index b = 0; b < batch; ++b) {
       for (Index i = 0; i < n; ++i) {
         T* z = all.value + 3 * (b * n + i);
-        const T* local = input.survey.value + 2 * (b * n + i);
+        const T* local = input.survey.value + columns * (b * n + i);
         z[0] = log_scale.value[b];
         z[1] = static_cast<T>(2 * (i % grid[1]) + 1) / static_cast<T>(grid[1]) - T(1) +
                reach * (local[0] + state.value[3 * b + 1]);
@@ -266,13 +343,13 @@ class AttentionPolicy {
       }
     }
     if (all.gradient) {
-      context.record([all, log_scale, state, survey = input.survey, batch, n, reach] {
+      context.record([all, log_scale, state, survey = input.survey, batch, n, columns, reach] {
         for (Index b = 0; b < batch; ++b) {
           for (Index i = 0; i < n; ++i) {
             const T* d = all.gradient + 3 * (b * n + i);
             if (log_scale.gradient) log_scale.gradient[b] += d[0];
             for (Index k = 0; k < 2; ++k) {
-              if (survey.gradient) survey.gradient[2 * (b * n + i) + k] += reach * d[1 + k];
+              if (survey.gradient) survey.gradient[columns * (b * n + i) + k] += reach * d[1 + k];
               if (state.gradient) state.gradient[3 * b + 1 + k] += reach * d[1 + k];
             }
           }
@@ -289,6 +366,7 @@ class AttentionPolicy {
   nn::Dense place_offset_;
   nn::Dense state_offset_;
   Parameter salience_;
+  std::optional<nn::Dense> worth_;
 };
 
 /// The published head: a dense layer from the proxy's features and the state to the whole range of places. Starts late; kept

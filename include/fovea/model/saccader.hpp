@@ -654,12 +654,31 @@ class BasicSaccader {
       const VarOf<C> alone = head_.logits(context, head_.add(context, VarOf<C>{}, step.evidence, 0), 1);
       aid(weights.each_look * share, options_.question.loss(context, alone, targets));
     }
+    if (weights.worth > 0 && step.look.worth.value != nullptr) {
+      const VarOf<C> difference = nn::subtract(context, step.look.worth, told(context, nn::detach(step.evidence)));
+      aid(0.5 * weights.worth * share, nn::multiply(context, difference, difference));
+    }
     if constexpr (requires { bound::kl_to_standard_normal(context, step.prior); }) {
       if (weights.prior_to_normal > 0 && step.kl.value != nullptr) {
         aid(weights.prior_to_normal, bound::kl_to_standard_normal(context, step.prior));
       }
     } else {
       require(weights.prior_to_normal == 0, "saccader: a prior with a divergence from the standard normal expected");
+    }
+  }
+
+  /// How much a look told [B], of its evidence, without a gradient.
+  template <Context C>
+  [[nodiscard]] VarOf<C> told(C& context, VarOf<C> evidence) const {
+    using T = typename C::Scalar;
+    if constexpr (requires { head_.told(context, evidence); }) {
+      return nn::detach(head_.told(context, evidence));
+    } else {
+      require(options_.question.task == Task::one_class, "saccader: a worth of looks is defined for one class of several");
+      const VarOf<C> alone = nn::detach(head_.logits(context, head_.add(context, VarOf<C>{}, evidence, 0), 1));
+      const VarOf<C> entropy = sample::entropy(context, sample::Categorical<T>{alone});
+      const VarOf<C> most = filled(context, entropy.shape, std::log(static_cast<double>(alone.shape[1])));
+      return nn::detach(nn::subtract(context, most, entropy));
     }
   }
 

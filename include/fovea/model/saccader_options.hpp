@@ -114,6 +114,9 @@ struct BasicSaccaderLoss {
   double each_look = 0;
   /// Sum over t of KL(p(z_t | h) || N(0, 1)), which holds a learned prior to a scale (published: --use-prior-kl).
   double prior_to_normal = 0;
+  /// Mean over t of half the squared difference between what a look was thought to be worth (PolicyOptions::worth) and what it
+  /// told: log K - H(its own answer), in nats, or what the head says (model/parts.hpp).
+  double worth = 0;
 };
 using SaccaderLoss = BasicSaccaderLoss<bound::Sum>;
 

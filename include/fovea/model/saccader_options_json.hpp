@@ -19,7 +19,7 @@
 namespace fovea::inline FOVEA_ABI {
 namespace model {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PolicyOptions, zoom, reach, mean_above, window, inhibition, inhibited, salience)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PolicyOptions, zoom, reach, mean_above, window, inhibition, inhibited, salience, worth)
 
 inline void to_json(nlohmann::json& json, const SaccaderOptions& o) {
   json = {{"classes", o.classes},

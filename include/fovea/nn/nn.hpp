@@ -4,6 +4,7 @@
 #pragma once
 
 #include <fovea/nn/attention.hpp>
+#include <fovea/nn/composition.hpp>
 #include <fovea/nn/context.hpp>
 #include <fovea/nn/conv2d.hpp>
 #include <fovea/nn/dense.hpp>

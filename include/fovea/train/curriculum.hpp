@@ -46,6 +46,7 @@ class Curriculum {
     first_deviation = options.scale / 3;
     evidence = decides && !small ? 0.5 : 0;
     each_look = small ? 1 : 0;
+    worth = small && options.policy.worth > 0 ? 1 : 0;
     policy_begin = small ? 0.3 : 0;
   }
 
@@ -59,6 +60,7 @@ class Curriculum {
   double evidence_end = 0.5;   ///< ... at this progress
   double each_look;            ///< weight of what each look says by itself at the start, then linearly to 0 ...
   double each_look_end = 0.5;  ///< ... at this progress
+  double worth;                ///< weight of what looks are thought to be worth, where the policy thinks of that
   double policy_begin;         ///< the policy learns from this progress on
   double kl_weight = 1e-3;     ///< of the KL term, after a linear warm-up from 0 ...
   double kl_warm_up = 0.1;     ///< ... that ends at this progress
@@ -84,6 +86,7 @@ class Curriculum {
     weights.objective.kl_weight = Ramp{0, kl_weight, 0, kl_warm_up}(progress);
     weights.prefix = prefix;
     weights.evidence = Ramp{evidence, 0, 0, evidence_end}(progress);
+    weights.worth = worth;
     weights.each_look = Ramp{each_look, 0, 0, each_look_end}(progress);
     return weights;
   }
