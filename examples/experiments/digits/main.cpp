@@ -32,6 +32,11 @@ Recipe one_digit() {
   r.saccader.steps = 4;
   r.saccader.scale = 0.36;
   r.saccader.filters = 16;
+  r.saccader.policy.mean_above = 1;
+  r.saccader.policy.worth = 4;
+  r.saccader.policy.inhibited = 0.3;
+  r.saccader.policy.inhibition = 100;
+  r.curriculum = [](fovea::train::Curriculum& c) { c.policy_begin = 2; };
   r.patch = 32;  // of the canvas
   r.patches = 4;
   r.images = 1'200'000;
@@ -46,10 +51,6 @@ Recipe two_digits(Index glimpse, Index steps) {
   r.saccader.scale = 0.3;
   r.saccader.state = 128;
   r.saccader.head_sees_state = true;
-  r.saccader.policy.mean_above = 1;
-  r.saccader.policy.worth = 4;
-  r.saccader.policy.inhibited = 0.3;
-  r.saccader.policy.inhibition = 100;
   r.curriculum = [](fovea::train::Curriculum& c) {
     c.policy_begin = 2;
     c.each_look = c.prefix = 0;  // each look answers its part only

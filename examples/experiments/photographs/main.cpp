@@ -25,7 +25,8 @@ int main(int argc, char** argv) {
   r.saccader.scale = 256.0 / 4000;
   r.saccader.filters = 32;
   r.saccader.decode_proxy = false;
-  r.saccader.policy.zoom = 0;  // at 4 pixels to a sample a look reads the level of ratio 4 and no other
+  r.saccader.policy.zoom = 0;        // at 4 pixels to a sample a look reads the level of ratio 4 and no other
+  r.saccader.policy.mean_above = 1;  // wide looks too go to places of their own
   r.saccader.policy.worth = 8;
   r.saccader.policy.inhibited = 1;
   r.saccader.policy.inhibition = 100;
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
     c.scale_end = kEnlargedShare;
   };
   r.border = true;
+  r.rate = 3e-4;  // at 1e-3 the features of the glimpses die within the first steps
   r.batch = 16;
   r.shard = 8;
   r.images = 100'000;
