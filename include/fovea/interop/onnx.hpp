@@ -342,22 +342,22 @@ class OnnxContext : public Inference<float> {
         {some, graph_.node("Div", {graph_.number(1), graph_.node("Max", {greatest, graph_.number(1e-6F)})}), graph_.number(0)});
     set(y, graph_.reshape(graph_.node("Mul", {contrast, factor}), dims(y.shape)));
   }
+  /// How far the centre of each cell of a grid is from that of a region, down (axis 0) or across (1).
+  [[nodiscard]] OnnxValue away(const Var<float>& region, Extents<2> grid, std::size_t axis) {
+    std::vector<float> centres;
+    for (Index i = 0; i < product(grid); ++i) {
+      centres.push_back(static_cast<float>(kernel::cell_centre(axis == 0 ? i / grid[1] : i % grid[1], grid[axis])));
+    }
+    const OnnxValue centre = graph_.slice(value(region), 1, axis == 0 ? 2 : 1, 1);
+    return graph_.node("Abs", {graph_.node("Sub", {graph_.constant({1, product(grid)}, centres), centre})});
+  }
   void trace(const model::traced::Inhibition& op, const Var<float>& y, Vars in) {
     OnnxValue any;
     for (const Var<float>& region : in) {
       const OnnxValue half =
           graph_.node("Mul", {graph_.slice(value(region), 1, 0, 1), graph_.number(static_cast<float>(op.inhibited))});
       // Cells whose centre is at most that far.
-      const auto within = [&](std::size_t axis) {
-        const Index n = op.grid[axis];
-        std::vector<float> all;
-        for (Index i = 0; i < product(op.grid); ++i) {
-          all.push_back(static_cast<float>(kernel::cell_centre(axis == 0 ? i / op.grid[1] : i % op.grid[1], n)));
-        }
-        const OnnxValue centre = graph_.slice(value(region), 1, axis == 0 ? 2 : 1, 1);
-        const OnnxValue away = graph_.node("Abs", {graph_.node("Sub", {graph_.constant({1, product(op.grid)}, all), centre})});
-        return graph_.node("LessOrEqual", {away, half});
-      };
+      const auto within = [&](std::size_t axis) { return graph_.node("LessOrEqual", {away(region, op.grid, axis), half}); };
       const OnnxValue here = graph_.node("And", {within(0), within(1)});
       any = any.name.empty() && any.missing.empty() ? here : graph_.node("Or", {any, here});
     }
@@ -369,15 +369,8 @@ class OnnxContext : public Inference<float> {
       const OnnxValue half =
           graph_.node("Add", {graph_.slice(value(region), 1, 0, 1), graph_.number(static_cast<float>(op.scale))});
       const auto share = [&](std::size_t axis) {
-        const Index n = op.grid[axis];
-        std::vector<float> all;
-        for (Index i = 0; i < product(op.grid); ++i) {
-          all.push_back(static_cast<float>(kernel::cell_centre(axis == 0 ? i / op.grid[1] : i % op.grid[1], n)));
-        }
-        const OnnxValue centre = graph_.slice(value(region), 1, axis == 0 ? 2 : 1, 1);
-        const OnnxValue away = graph_.node("Abs", {graph_.node("Sub", {graph_.constant({1, product(op.grid)}, all), centre})});
-        const OnnxValue part =
-            graph_.node("Div", {graph_.node("Sub", {half, away}), graph_.number(static_cast<float>(2 * op.scale))});
+        const OnnxValue part = graph_.node(
+            "Div", {graph_.node("Sub", {half, away(region, op.grid, axis)}), graph_.number(static_cast<float>(2 * op.scale))});
         return graph_.node("Clip", {part, graph_.number(0), graph_.number(1)});
       };
       const OnnxValue here = graph_.node("Mul", {share(0), share(1)});
