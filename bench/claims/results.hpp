@@ -4,6 +4,7 @@
 /// several seeds together.
 #pragma once
 
+#include "experiments/support/model_names.hpp"
 #include <fovea/core/error.hpp>
 #include <fovea/core/format.hpp>
 
@@ -28,13 +29,7 @@ using Json = nlohmann::ordered_json;
 
 inline constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
 
-/// The names of models, variants and experiments in the order of the page; what is not named here comes last, as it is read.
-inline const std::vector<std::string>& models_in_order() {
-  static const std::vector<std::string> all = {
-      "saccader",        "open_loop", "proxy_only", "random_glimpses",    "centre_glimpses", "grid_glimpses",
-      "full_resolution", "reference", "ram",        "attention_sampling", "patch_selection", "iterative_patch_selection"};
-  return all;
-}
+/// The names of variants and experiments in the order of the page; what is not named here comes last, as it is read.
 inline const std::vector<std::string>& experiments_in_order() {
   static const std::vector<std::string> all = {"digits", "megapixel", "photographs", "counting"};
   return all;
@@ -206,18 +201,19 @@ inline void check(const Json& row) {
 }  // namespace detail
 
 /// All rows in the files `folder`/*.jsonl, in the order of the page. A later row replaces an earlier one of the same
-/// experiment, variant, model and seed. Throws Error with the file and the line where a row is broken.
+/// experiment, variant, model and seed. None where there is no such folder yet. Throws Error with the file and the line where a
+/// row is broken.
 inline std::vector<Variant> read_results(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
   std::vector<fs::path> paths;
-  fovea::require(fs::is_directory(folder), folder.string(), ": a folder with results expected");
+  if (!fs::exists(folder)) return {};
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() == ".jsonl") paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());
   std::vector<std::string> experiments = experiments_in_order();
   std::vector<std::string> variants = variants_in_order();
-  std::vector<std::string> models = models_in_order();
+  std::vector<std::string> models = experiments::all_models();
   const auto place = [](std::vector<std::string>& all, const Json& row, const char* what) {
     const auto name = row.at(what).get<std::string>();
     const std::size_t rank = rank_in(all, name);

@@ -12,7 +12,6 @@
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <string>
 #include <utility>
@@ -173,36 +172,21 @@ class Page {
   [[nodiscard]] std::string where_and_when() const {
     std::set<std::string> processors;
     std::set<std::string> dates;
-    bool all_say = true;
     for (const Variant& variant : results_) {
       for (const Model& model : variant.models) {
         for (const Json& row : model.rows) {
-          const std::string processor = words(row, "cpu");
-          if (processor.empty()) {
-            all_say = false;
-          } else {
-            processors.insert(processor);
-          }
+          if (!words(row, "cpu").empty()) processors.insert(words(row, "cpu"));
           if (!words(row, "date").empty()) dates.insert(words(row, "date"));
         }
       }
     }
-    if (!all_say) processors.insert(this_processor());
+    if (processors.empty()) return "Nothing has run yet.";
     std::string all;
-    for (const std::string& p : processors) all += (all.empty() ? "" : " and ") + p;
-    all = "The machine: " + all;
+    for (const std::string& p : processors) all += (all.empty() ? "The machine: " : " and ") + p;
     if (!dates.empty()) {
       all += dates.size() == 1 ? ", " + *dates.begin() : ", from " + *dates.begin() + " to " + *dates.rbegin();
     }
     return all + ". It is shared, so quote ratios rather than times.";
-  }
-
-  static std::string this_processor() {
-    std::ifstream file("/proc/cpuinfo");
-    for (std::string line; std::getline(file, line);) {
-      if (const std::size_t at = line.find(": "); line.starts_with("model name") && at != line.npos) return line.substr(at + 2);
-    }
-    return "unknown";
   }
 
   /// What the images of an experiment are, and what they are not.
@@ -325,7 +309,7 @@ class Page {
     std::string exits;
     // Photographs and units are for the saccader and what one would do otherwise; the published peers have their benchmarks.
     const bool with_peers = variant.experiment == "digits" || variant.experiment == "megapixel";
-    const std::vector<std::string>& all = models_in_order();
+    const std::vector<std::string>& all = experiments::all_models();
     for (const std::string& name : all) {
       const bool wanted = with_peers || rank_in(all, name) <= rank_in(all, "full_resolution");
       if (wanted && variant.rows(name).empty()) missing += (missing.empty() ? "" : ", ") + name;

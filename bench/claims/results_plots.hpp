@@ -104,7 +104,7 @@ class Plots {
     static constexpr const char* colours[] = {"#0072b2", "#56b4e9", "#d55e00", "#999999", "#bbaa66", "#666666", "#000000",
                                               "#cc79a7", "#e69f00", "#009e73", "#8b5a2b", "#7b3294", "#aa0000"};
     static constexpr int signs[] = {7, 6, 5, 4, 12, 13, 9, 8, 11, 10, 15, 14, 3};
-    const std::size_t i = std::min(rank_in(models_in_order(), model), std::size(colours) - 1);
+    const std::size_t i = std::min(rank_in(experiments::all_models(), model), std::size(colours) - 1);
     return fovea::format("lc rgb '%s' pt %d", colours[i], signs[i]);
   }
 

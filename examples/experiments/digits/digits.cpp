@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "digits.hpp"
 
-#include "../../support/builtin_digits.hpp"
+#include "../support/digit_files.hpp"
 #include <fovea/core/arena.hpp>
 #include <fovea/data/augment.hpp>
 
@@ -25,14 +25,6 @@ struct DigitsSample : Sample {
 
 /// Each training digit as it was written, and slightly distorted: 60,000 are soon known by heart.
 constexpr Index kCopies = 4;
-
-fovea::data::DigitSet load(const TaskOptions& from, fovea::data::Split split) {
-  if (from.smoke && from.data.empty()) {
-    const bool train = split == fovea::data::Split::train;
-    return support::make_builtin_digits(train ? 2000 : 500, train ? 1 : 2);
-  }
-  return fovea::data::load_digits(from.data.empty() ? "build/data/mnist" : from.data, split);
-}
 
 fovea::data::ClutteredDigitsOptions options_of(const DigitsOptions& o) {
   fovea::data::ClutteredDigitsOptions options;
@@ -60,8 +52,8 @@ Facts facts_of(const DigitsOptions& o) {
 
 Digits::Digits(const DigitsOptions& options, const TaskOptions& from)
     : Task(facts_of(options)),
-      train_digits_(fovea::data::distorted(load(from, fovea::data::Split::train), kCopies, kSeeds[0])),
-      test_digits_(load(from, fovea::data::Split::test)),
+      train_digits_(fovea::data::distorted(load_digits(from, fovea::data::Split::train), kCopies, kSeeds[0])),
+      test_digits_(load_digits(from, fovea::data::Split::test)),
       train_(train_digits_, options_of(options), kSeeds[0]),
       held_out_(train_digits_, options_of(options), kSeeds[1]),
       test_(test_digits_, options_of(options), kSeeds[2]),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "megapixel.hpp"
 
-#include "../../support/builtin_digits.hpp"
+#include "../support/digit_files.hpp"
 #include <fovea/data/shuffle.hpp>
 
 #include <algorithm>
@@ -22,14 +22,6 @@ struct MegapixelImage : Sample {
   fovea::Pyramid<std::uint8_t> pyramid;
   fovea::data::MegapixelSample drawn;
 };
-
-fovea::data::DigitSet load(const TaskOptions& from, fovea::data::Split split) {
-  if (from.smoke && from.data.empty()) {
-    const bool train = split == fovea::data::Split::train;
-    return support::make_builtin_digits(train ? 2000 : 500, train ? 1 : 2);
-  }
-  return fovea::data::load_digits(from.data.empty() ? "build/data/mnist" : from.data, split);
-}
 
 /// Of the published low resolution: 0.12 of the image.
 Facts facts_of(const MegapixelOptions& o) {
@@ -61,8 +53,8 @@ std::array<MegapixelDigits, 3> sets(const MegapixelOptions& o, const Facts& fact
 
 Megapixel::Megapixel(const MegapixelOptions& options, const TaskOptions& from)
     : Task(facts_of(options)),
-      train_digits_(load(from, fovea::data::Split::train)),
-      test_digits_(load(from, fovea::data::Split::test)),
+      train_digits_(load_digits(from, fovea::data::Split::train)),
+      test_digits_(load_digits(from, fovea::data::Split::test)),
       sets_(sets(options, facts_, train_digits_, test_digits_)) {
   facts_.classes = sets_[0].classes();
 }

@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
     c.scale_end = kEnlargedShare;
   };
   r.border = true;
-  r.rate = 3e-4;  // at 1e-3 the features of the glimpses die within the first steps
+  r.rate = 3e-4;  // at 1e-3 it came to answer every image alike
   r.batch = 16;
   r.shard = 8;
   r.images = 100'000;

@@ -3,6 +3,7 @@
 /// Any model behind one interface, so that training, testing and measuring are written and compiled once.
 #pragma once
 
+#include "model_names.hpp"
 #include "shard.hpp"
 #include "task.hpp"
 #include <fovea/core/arena.hpp>
@@ -37,7 +38,6 @@ enum class Aggregation {
 struct Recipe {
   fovea::model::SaccaderOptions saccader = {};
   Aggregation aggregation = Aggregation::sum;
-  double bias = 0;      ///< octaves added to the level that glimpses are read from (glimpse::Antialiased)
   bool border = false;  ///< what lies beyond the edge of an image is as its border, not black
   /// Changes to the curriculum that is the default for these options.
   std::function<void(fovea::train::Curriculum&)> curriculum = {};
@@ -89,9 +89,6 @@ class Contender {
   /// Looks one after the other, so that it may stop early.
   [[nodiscard]] virtual bool can_exit() const { return false; }
 };
-
-/// All models by name, in the order of a table.
-[[nodiscard]] const std::vector<std::string>& all_models();
 
 /// Throws fovea::Error on another name.
 [[nodiscard]] std::unique_ptr<Contender> make_contender(const std::string& name, const Task& task, const Recipe& recipe);

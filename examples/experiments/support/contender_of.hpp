@@ -4,6 +4,7 @@
 #pragma once
 
 #include "contender.hpp"
+#include <fovea/model/saccader.hpp>
 #include <fovea/nn/context.hpp>
 #include <fovea/nn/counting.hpp>
 #include <fovea/train/learner.hpp>
@@ -74,8 +75,8 @@ class ContenderOf : public Contender {
 template <class Model>
 class SaccaderContender : public ContenderOf<Model> {
  public:
-  SaccaderContender(Model model, const Recipe& recipe)
-      : ContenderOf<Model>(std::move(model), Extents<2>{}), curriculum_(this->model().options()) {
+  SaccaderContender(const Model& model, const Recipe& recipe)
+      : ContenderOf<Model>(model, model.options().proxy), curriculum_(model.options()) {
     if (recipe.curriculum) recipe.curriculum(curriculum_);
   }
 
@@ -94,15 +95,11 @@ class SaccaderContender : public ContenderOf<Model> {
     return this->model().classify(image, weights, arena, looking(number, {}));
   }
   [[nodiscard]] Index multiply_adds(const Image& image, const fovea::Parameters<float>& weights) const override {
-    fovea::Arena arena;
-    fovea::Inference<float> plain(arena, weights.values());
-    fovea::nn::Counting counting(plain);
-    const auto& options = this->model().options();
-    const auto minibatch = one_image(counting, image, options.proxy, {});
-    auto look = looking(0, {});
-    look.bound = false;  // as an answer is computed
-    (void)this->model().forward(counting, minibatch.proxies, minibatch.images, look);
-    return counting.multiply_adds();
+    return this->count(image, weights, [&](auto& context, const auto& minibatch) {
+      auto look = looking(0, {});
+      look.bound = false;  // as an answer is computed
+      (void)this->model().forward(context, minibatch.proxies, minibatch.images, look);
+    });
   }
   [[nodiscard]] bool can_exit() const override { return true; }
 
@@ -138,16 +135,21 @@ class SaccaderContender : public ContenderOf<Model> {
   return std::nullopt;
 }
 
-/// The saccader with these parts.
-template <class Parts>
+template <class H>
+struct WithHead : fovea::model::DefaultParts {
+  using Head = H;
+};
+
+/// The saccader with this head.
+template <class Head>
 [[nodiscard]] std::unique_ptr<Contender> make_saccader_of(const std::string& name, const Task& task, const Recipe& recipe) {
   const auto gaze = gaze_of(name);
   if (!gaze) return nullptr;
   using Model = fovea::model::BasicSaccader<fovea::model::ConvMap, fovea::model::DeepConvVector, fovea::model::AttentionPolicy,
-                                            fovea::glimpse::Antialiased, Parts>;
+                                            fovea::glimpse::Antialiased, WithHead<Head>>;
   auto options = saccader_options(task, recipe, *gaze);
   if (name == "open_loop") options.closed_loop = false;
-  return std::make_unique<SaccaderContender<Model>>(Model(options, {.padding = padding(recipe), .bias = recipe.bias}), recipe);
+  return std::make_unique<SaccaderContender<Model>>(Model(options, {.padding = padding(recipe)}), recipe);
 }
 
 }  // namespace experiments::detail

@@ -37,12 +37,16 @@ std::unique_ptr<Contender> make_peer(const std::string& name, const Task& task, 
     return contender(Ram(o));
   }
   if (name == "attention_sampling") {
-    return contender(AttentionSampling(
-        {.classes = of.classes, .channels = of.channels, .proxy = of.proxy, .patch = patch, .patches = recipe.patches}));
+    return contender(
+        AttentionSampling(
+            {.classes = of.classes, .channels = of.channels, .proxy = of.proxy, .patch = patch, .patches = recipe.patches}),
+        Sees::canvas);
   }
   if (name == "patch_selection") {
-    return contender(PatchSelection(
-        {.classes = of.classes, .channels = of.channels, .proxy = of.proxy, .patch = patch, .patches = recipe.patches}));
+    return contender(
+        PatchSelection(
+            {.classes = of.classes, .channels = of.channels, .proxy = of.proxy, .patch = patch, .patches = recipe.patches}),
+        Sees::canvas);
   }
   if (name == "iterative_patch_selection") {
     return contender(

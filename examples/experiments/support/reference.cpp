@@ -32,13 +32,6 @@ std::unique_ptr<Contender> make_reference(const std::string& name, const Task& t
 
 }  // namespace detail
 
-const std::vector<std::string>& all_models() {
-  static const std::vector<std::string> all = {
-      "saccader",        "open_loop", "proxy_only", "random_glimpses",    "centre_glimpses", "grid_glimpses",
-      "full_resolution", "reference", "ram",        "attention_sampling", "patch_selection", "iterative_patch_selection"};
-  return all;
-}
-
 std::unique_ptr<Contender> make_contender(const std::string& name, const Task& task, const Recipe& recipe) {
   using Make = std::unique_ptr<Contender> (*)(const std::string&, const Task&, const Recipe&);
   const Make saccader = [&]() -> Make {

@@ -362,7 +362,7 @@ class Run {
       example.proxy = bytes(std::as_const(proxy).view());
       fovea::Tensor<float, 3> glimpse({recipe_.saccader.glimpse[0], recipe_.saccader.glimpse[1], channels});
       for (const auto& region : answer.regions) {
-        fovea::glimpse::Antialiased{.padding = padding(recipe_), .bias = recipe_.bias}.sample(image, region, glimpse.view());
+        fovea::glimpse::Antialiased{.padding = padding(recipe_)}.sample(image, region, glimpse.view());
         example.regions.push_back(
             {region.s, region.x * static_cast<float>(share(extent[1])), region.y * static_cast<float>(share(extent[0]))});
         example.glimpses.push_back(bytes(std::as_const(glimpse).view()));
